@@ -1,0 +1,1 @@
+"""Runs attempts as process groups of this machine. Never imports torch."""
