@@ -1,0 +1,1 @@
+"""Sources -> the rows that a branch learns from."""

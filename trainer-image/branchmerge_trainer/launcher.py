@@ -1,0 +1,138 @@
+"""Starts the ranks of a node, and learns how each of them ended.
+
+torchrun turns every exit code of a rank into 1, so this is a launcher of our own around its elastic agent: a rank
+leaves an `Outcome` in a file, and the launcher exits with the code that it holds. Also for one process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from branchmerge.api.errors import InputError
+from branchmerge.api.stage import ExitCode, Outcome
+from branchmerge_trainer.failures import Interrupted, RankError
+
+RANK_OUTCOMES_ENV = "BRANCHMERGE_RANK_OUTCOMES"
+"""Folder in which rank n leaves `n.json` when it does not end well."""
+
+_RANK_MODULE = "branchmerge_trainer.rank"
+_RENDEZVOUS_SECONDS = 900
+_KILL_MARGIN_SECONDS = 10
+"""The ranks are killed this long before the grace period ends, so that the launcher can still say why."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """This node's place among the nodes of the attempt, from `PET_*` as the training operator sets them."""
+
+    nodes: int
+    node_rank: int
+    ranks_per_node: int
+    master_address: str
+    master_port: int
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Placement:
+        """Read `PET_*`; without them: one node, one rank, a free port of this machine."""
+        nodes = _integer(environ, "PET_NNODES", 1)
+        return cls(
+            nodes=nodes,
+            node_rank=_integer(environ, "PET_NODE_RANK", 0),
+            ranks_per_node=_integer(environ, "PET_NPROC_PER_NODE", 1),
+            master_address=environ.get("PET_MASTER_ADDR", "127.0.0.1"),
+            master_port=_integer(environ, "PET_MASTER_PORT", 0) or _free_port(nodes),
+        )
+
+
+def launch(placement: Placement, grace_seconds: int) -> None:
+    """Run the ranks of this node to their end.
+
+    Raises RankError with the outcome of the rank that failed first, Interrupted where the attempt was stopped.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    with TemporaryDirectory(prefix="branchmerge-ranks-") as folder:
+        os.environ[RANK_OUTCOMES_ENV] = folder
+        config = LaunchConfig(
+            min_nodes=placement.nodes,
+            max_nodes=placement.nodes,
+            nproc_per_node=placement.ranks_per_node,
+            run_id="branchmerge",
+            rdzv_backend="static",
+            rdzv_endpoint=f"{placement.master_address}:{placement.master_port}",
+            rdzv_configs={"rank": placement.node_rank, "timeout": _RENDEZVOUS_SECONDS},
+            max_restarts=0,
+            shutdown_timeout=max(1, grace_seconds - _KILL_MARGIN_SECONDS),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-u", "-m", _RANK_MODULE)
+        except SignalException as error:
+            _raise_after_signal(Path(folder), error)
+        except ChildFailedError as error:
+            exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+            raise RankError(first_failure(exit_codes, read_outcomes(Path(folder)))) from None
+
+
+def read_outcomes(folder: Path) -> dict[int, Outcome]:
+    """The outcomes that ranks left, by rank; the earliest first."""
+    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    return {int(path.stem): Outcome.model_validate_json(path.read_bytes()) for path in files}
+
+
+def first_failure(exit_codes: Mapping[int, int], outcomes: Mapping[int, Outcome]) -> Outcome:
+    """The outcome of the whole node, from exit codes by rank (negative: a signal) and the outcomes that ranks left.
+
+    The user's mistake explains everything else. Else the first rank that failed by itself does: those that lost their
+    peer, or were stopped because of it, only follow.
+    """
+    for code in (ExitCode.INPUT, None):
+        for outcome in outcomes.values():
+            if outcome.exit_code == code or (code is None and outcome.exit_code != ExitCode.INTERRUPTED):
+                return outcome
+    killed = {rank: -code for rank, code in exit_codes.items() if code < 0 and rank not in outcomes}
+    for rank, number in killed.items():
+        if number != signal.SIGTERM:
+            name = signal.Signals(number).name
+            hint = ": out of memory, or killed from outside" if number == signal.SIGKILL else ""
+            return Outcome(exit_code=128 + number, reason="RankKilled", message=f"rank {rank} died of {name}{hint}")
+    if outcomes:
+        return next(iter(outcomes.values()))
+    rank, exit_code = next(iter(exit_codes.items()))
+    if exit_code == -signal.SIGTERM:
+        return Outcome(exit_code=ExitCode.INTERRUPTED, reason="Interrupted", message="stopped before the first step")
+    return Outcome(exit_code=exit_code, reason="RankExited", message=f"rank {rank} exited with code {exit_code}")
+
+
+def _raise_after_signal(folder: Path, error: BaseException) -> None:
+    outcomes = read_outcomes(folder)
+    interrupted = [outcome for outcome in outcomes.values() if outcome.exit_code == ExitCode.INTERRUPTED]
+    if len(interrupted) == len(outcomes):
+        message = interrupted[0].message if interrupted else "stopped before a checkpoint"
+        raise Interrupted(message) from error
+    raise RankError(first_failure({}, outcomes)) from error
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"environment variable {name}: {text!r} is no whole number: set one") from None
+
+
+def _free_port(nodes: int) -> int:
+    if nodes > 1:
+        raise InputError("environment variable PET_MASTER_PORT is not set: several nodes need a common port")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,102 @@
+"""The main process of a node: does a stage's work, or has ranks do it, and says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import traceback
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from branchmerge.api.errors import InputError
+from branchmerge.api.stage import (
+    SCHEMA_VERSION,
+    STAGE_ENV,
+    TERMINATION_LOG_DEFAULT,
+    TERMINATION_LOG_ENV,
+    ExitCode,
+    Outcome,
+    StageConfig,
+    StageResult,
+    TrainTask,
+)
+from branchmerge_trainer.failures import log_needed, outcome_of, report
+from branchmerge_trainer.launcher import Placement, launch
+from branchmerge_trainer.progress import ProgressReporter, sinks_from_env
+from branchmerge_trainer.runtime import StageContext, run_stage
+from branchmerge_trainer.signals import StopFlag
+from branchmerge_trainer.workspace import Workspace
+
+
+def main() -> int:
+    """Carry out the stage that the environment orders. Writes the termination message; returns the exit code."""
+    try:
+        result = _carry_out()
+    except BaseException as error:
+        outcome = outcome_of(error)
+        if log_needed(outcome):
+            traceback.print_exc()
+        report(outcome)
+    else:
+        outcome = Outcome(exit_code=ExitCode.DONE, reason="Completed", result=result)
+    with contextlib.suppress(OSError):  # outside Kubernetes there may be no such file; the exit code says enough
+        _termination_log().write_bytes(outcome.to_bytes())
+    return outcome.exit_code
+
+
+def context_from_env(stop: StopFlag, *, reports: bool = True) -> StageContext:
+    """The context that the environment describes; `reports`: whether this process tells the progress."""
+    return StageContext(
+        config=config_from_env(),
+        workspace=Workspace.from_env(),
+        progress=ProgressReporter(sinks_from_env() if reports else []),
+        stop=stop,
+    )
+
+
+def config_from_env() -> StageConfig:
+    """The orders in `BRANCHMERGE_STAGE`. Raises InputError where they are missing or of another version."""
+    text = os.environ.get(STAGE_ENV)
+    if not text:
+        raise InputError(f"environment variable {STAGE_ENV} is not set: it must hold a stage's configuration as JSON")
+    try:
+        config = StageConfig.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise InputError(
+            f"{STAGE_ENV}: {where}: {problem['msg']}: operator and trainer must be of one version"
+        ) from None
+    if config.schema_version > SCHEMA_VERSION:
+        raise InputError(
+            f"{STAGE_ENV}: schemaVersion {config.schema_version} is newer than this trainer's {SCHEMA_VERSION}: "
+            "use the trainer image of the operator's version"
+        )
+    return config
+
+
+def _carry_out() -> StageResult | None:
+    config, workspace = config_from_env(), Workspace.from_env()
+    done = workspace.result(config.output)
+    if done is not None:
+        return done
+    placement = Placement.from_env(os.environ)
+    if isinstance(config.task, TrainTask):
+        launch(placement, config.task.training.checkpoint.grace_period_seconds)
+        return _published(config, workspace, placement)
+    stop = StopFlag(at_once=True)
+    stop.install()
+    return run_stage(context_from_env(stop))
+
+
+def _published(config: StageConfig, workspace: Workspace, placement: Placement) -> StageResult | None:
+    """The result that rank 0 published. Other nodes may look before it did, and nobody reads theirs."""
+    result = workspace.result(config.output)
+    if result is None and placement.node_rank == 0:
+        raise RuntimeError(f"all ranks ended well, but {config.output} is not there")
+    return result
+
+
+def _termination_log() -> Path:
+    return Path(os.environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG_DEFAULT))
