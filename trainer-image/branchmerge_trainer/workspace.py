@@ -102,7 +102,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def digest(folder: Path, files: Iterable[str] | None = None) -> str:
-    """Content digest (sha256, hex) of the named files, or of all below `folder`: names and bytes count, times do not."""
+    """Content digest (sha256, hex) of the named files, or of all below `folder`: of their names and bytes."""
     names = sorted(files if files is not None else _files(folder))
     total = hashlib.sha256()
     for name in names:

@@ -30,7 +30,8 @@ def messages_of(row: Mapping[str, Any], columns: Columns) -> list[Message]:
     Raises RowError where its columns are not there or of another type, UnusableRow where there is nothing to learn.
     """
     if columns.messages is None:
-        assert columns.prompt is not None and columns.completion is not None, "validated: both or neither"
+        assert columns.prompt is not None, "validated: prompt and completion where there is no messages"
+        assert columns.completion is not None, "validated: prompt and completion where there is no messages"
         prompt, completion = _text(row, columns.prompt), _text(row, columns.completion)
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
     else:

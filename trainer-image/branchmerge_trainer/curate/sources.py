@@ -14,14 +14,15 @@ from branchmerge_trainer.workspace import Workspace
 _FORMATS = {".jsonl": "json", ".json": "json", ".ndjson": "json", ".parquet": "parquet"}
 
 
-def read_rows(source: Source, workspace: Workspace, revisions: Mapping[str, str], where: str) -> Iterator[Any]:
+def read_rows(
+    source: Source, workspace: Workspace, revisions: Mapping[str, str], where: str
+) -> Iterator[tuple[int, Any]]:
     """Yield (row number from 1, row) of the source. `where` names the field in messages.
 
     Raises InputError where the source cannot be read or has no row.
     """
     dataset = _load(source, workspace, revisions, where)
-    for number, row in enumerate(dataset, start=1):
-        yield number, row
+    yield from enumerate(dataset, start=1)
 
 
 def name_of(source: Source) -> str:
