@@ -1,0 +1,83 @@
+# Prerequisites: Python 3.11 and make. Everything else is installed into this folder, at the versions of uv.lock.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+RUN := $(UV) run --no-sync
+INSTALLED := .venv/.installed
+DEMO := examples/mini/distillation.yaml
+
+# Compiled extensions of torch and DeepSpeed are kept between runs.
+export TORCH_EXTENSIONS_DIR ?= $(abspath .cache/torch-extensions)
+
+.PHONY: help
+help: ## Show what can be typed here
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(INSTALLED) ## Install everything at the versions of uv.lock
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(INSTALLED): uv.lock pyproject.toml | $(UV)
+	@echo "Installing (about 5 GB, most of it torch; a minute or a few, once)"
+	$(UV) sync --locked --all-extras
+	@touch $@
+
+.PHONY: demo
+demo: $(INSTALLED) ## Run the mini DistillationJob on this machine, from nothing to a report
+	@$(RUN) python examples/mini/make.py
+	@$(RUN) branchmerge run $(DEMO)
+
+.PHONY: test
+test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours
+	$(RUN) pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(INSTALLED) lint types imports generated ## Lint, types, import contracts, generated files in sync
+
+.PHONY: fmt
+fmt: $(INSTALLED) ## Format the code
+	$(RUN) ruff check --fix --quiet .
+	$(RUN) ruff format .
+
+.PHONY: lint
+lint: $(INSTALLED) ## Lint, and check the format
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+.PHONY: types
+types: $(INSTALLED) ## Check the types
+	$(RUN) mypy
+
+.PHONY: imports
+imports: $(INSTALLED) ## Check who may import whom
+	$(RUN) lint-imports
+
+.PHONY: generated
+generated: $(INSTALLED)
+	$(RUN) python -m branchmerge.cli.crd --check
+	$(RUN) python -m branchmerge.cli.apidocs --check
+	$(UV) lock --check --quiet
+
+.PHONY: crds
+crds: $(INSTALLED) ## Generate crds/ from the models
+	$(RUN) python -m branchmerge.cli.crd
+
+.PHONY: docs
+docs: $(INSTALLED) ## Generate the API reference from the models
+	$(RUN) python -m branchmerge.cli.apidocs
+
+.PHONY: golden
+golden: $(INSTALLED) ## Write the golden files of the tests anew (read the diff)
+	GOLDEN=write $(RUN) pytest tests/golden
+
+.PHONY: clean
+clean: ## Remove what the commands here made, except runs/
+	rm -rf .venv .uv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache examples/mini/build
