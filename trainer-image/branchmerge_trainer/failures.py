@@ -12,6 +12,8 @@ _DISK_ERRNOS = {
     errno.ENOSPC: "no space left: free some, or choose a larger workspace",
     errno.EDQUOT: "the disk quota is used up: raise it, or choose another workspace",
     errno.EROFS: "the file system is read-only: mount it read-write",
+    errno.EEXIST: "something else is in the way: remove it, or choose another workspace",
+    errno.ENOTDIR: "a file is in the way where a folder is needed: remove it, or choose another workspace",
     errno.EACCES: "permission denied: give this user the right, or choose another workspace",
 }
 _TRANSIENT_NAMES = frozenset({"ConnectionError", "ConnectTimeout", "HfHubHTTPError", "ReadTimeout", "Timeout"})
