@@ -1,0 +1,1 @@
+"""Suites -> answers, scores and their intervals."""
