@@ -92,7 +92,7 @@ def smallest_detectable_gain(
 
     σ² = score (1 - score) bounds the mean variance of one answer given its question, for each of the two models;
     `spread` is ω, the standard deviation over questions of the two models' true difference. Source: Miller, arXiv
-    2411.00640, on power analysis, with t(Q-1) quantiles in place of the normal ones. 1 (undetectable) below 2 questions.
+    2411.00640, on power analysis, with t(Q-1) quantiles in place of the normal ones. Below 2 questions: 1.
     """
     if questions < 2:
         return 1.0
