@@ -159,6 +159,8 @@ class StageDecision:
     """Attempts on its current fingerprint, oldest first."""
     result: StageResult | None = None
     retry_at: datetime | None = None
+    ready: bool = False
+    """Whether nothing keeps the stage from starting now."""
 
 
 class JobState(StrEnum):

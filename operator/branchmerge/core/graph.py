@@ -1,0 +1,276 @@
+"""Spec -> stages: what each one needs, does and is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from branchmerge.api.compute import Resources
+from branchmerge.api.data import Source
+from branchmerge.api.evaluation import EvaluatedModels, Evaluation
+from branchmerge.api.merge import STUDENT, MergeStep
+from branchmerge.api.resource import MERGED, Branch, DistillationJob
+from branchmerge.api.stage import (
+    CurateTask,
+    EvaluateTask,
+    MergeTask,
+    ModelRef,
+    ReplaySource,
+    ReportTask,
+    StageKind,
+    StageResult,
+    Task,
+    TrainTask,
+)
+from branchmerge.api.support import unsupported
+from branchmerge.core.fingerprint import Ingredients, fingerprint
+from branchmerge.core.ingredients import (
+    Identity,
+    curate_ingredients,
+    evaluate_ingredients,
+    merge_ingredients,
+    report_ingredients,
+    train_ingredients,
+)
+from branchmerge.core.inputs import InputRef, Pins, inputs_of, source_name, suite_name, template_name
+from branchmerge.core.model import Graph, Stage, StageKey
+from branchmerge.core.naming import output_folder
+
+__all__ = ["REPORT", "InputRef", "build_graph", "inputs_of"]
+
+REPORT = "report"
+"""Name of the last stage."""
+
+
+def build_graph(job: DistillationJob, pins: Pins, results: Mapping[StageKey, StageResult]) -> Graph:
+    """All stages of the job, as far as they are certain.
+
+    `pins` says what inputs were resolved to, `results` which stages are done: a branch's training is certain once the
+    rows that its curation makes are. The spec must have been checked with `api.support.unsupported`.
+    """
+    refused = unsupported(job.spec)
+    assert not refused, f"must be refused before it comes here: {'; '.join(refused)}"
+    builder = _Builder(job, pins, results)
+    for branch in job.spec.branches:
+        builder.add_curation(branch)
+    for branch in job.spec.branches:
+        builder.add_training(branch)
+    for step in job.spec.merge.recipe or ():
+        builder.add_merge(step)
+    if job.spec.evaluation is not None:
+        for model in builder.evaluated(job.spec.evaluation):
+            builder.add_evaluation(job.spec.evaluation, model)
+    builder.add_report()
+    return Graph(tuple(builder.stages.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model by the name that people read, and the stage that makes it; none makes the student."""
+
+    title: str
+    maker: str | None
+
+
+class _Builder:
+    """The stages so far. Each `add_…` relies on those before it."""
+
+    def __init__(self, job: DistillationJob, pins: Pins, results: Mapping[StageKey, StageResult]) -> None:
+        self.stages: dict[str, Stage] = {}
+        self._spec = job.spec
+        self._pins = pins
+        self._results = results
+        self._inputs = {ref.name: ref for ref in inputs_of(job.spec)}
+
+    def add_curation(self, branch: Branch) -> None:
+        """`curate/<branch>`. Its task names the commits that Hub data sets were resolved to."""
+        refs = [self._inputs[source_name(branch.name, index)] for index in range(len(branch.data.sources))]
+        sources = [
+            _at_commit(source, ref.commit(self._pins)) for source, ref in zip(branch.data.sources, refs, strict=True)
+        ]
+        self._add(
+            StageKind.CURATE,
+            branch.name,
+            needs=(),
+            resources=Resources(),
+            ingredients=curate_ingredients(branch.data, [ref.identity(self._pins) for ref in refs]),
+            task=lambda: CurateTask(branch=branch.name, data=branch.data.model_copy(update={"sources": sources})),
+        )
+
+    def add_training(self, branch: Branch) -> None:
+        """`train/<branch>`, certain once its own rows and those that it replays are there."""
+        training = self._spec.training_of(branch)
+        replayed = branch.replay.from_ if branch.replay else []
+        rows = {name: self._digest(f"curate/{name}") for name in (branch.name, *replayed)}
+        known = {name: digest for name, digest in rows.items() if digest is not None}
+        ingredients = None
+        if len(known) == len(rows):
+            ingredients = train_ingredients(
+                self._student_identity(),
+                training,
+                self._identity(template_name(branch.name)),
+                known.pop(branch.name),
+                branch.replay,
+                known,
+            )
+        self._add(
+            StageKind.TRAIN,
+            branch.name,
+            needs=tuple(f"curate/{name}" for name in rows),
+            resources=self._spec.resources_of(branch),
+            ingredients=ingredients,
+            task=lambda: TrainTask(
+                branch=branch.name,
+                student=self._student(),
+                rows=self._output(f"curate/{branch.name}"),
+                training=training,
+                replay=branch.replay,
+                replay_sources=[ReplaySource(branch=name, rows=self._output(f"curate/{name}")) for name in replayed],
+            ),
+        )
+
+    def add_merge(self, step: MergeStep) -> None:
+        """`merge/<step>`, one for each step of the recipe."""
+        merge = self._spec.merge
+        models = {name: self._recipe_model(name) for name in step.inputs}
+        needs = tuple(model.maker for model in models.values() if model.maker is not None)
+        upstream = self._upstream(needs)
+        self._add(
+            StageKind.MERGE,
+            step.name,
+            needs=needs,
+            resources=merge.resources or Resources(),
+            ingredients=None
+            if upstream is None
+            else merge_ingredients(merge, step, self._student_identity(), upstream),
+            task=lambda: MergeTask(
+                step=step,
+                models={name: self._ref(model) for name, model in models.items()},
+                student=self._student(),
+                dtype=merge.dtype,
+                out_dtype=merge.out_dtype,
+                shard_bytes=merge.shard_bytes,
+                seed=merge.seed,
+            ),
+        )
+
+    def evaluated(self, evaluation: Evaluation) -> list[_Model]:
+        """The models that face the suites: student, specialists, merged."""
+        groups: dict[EvaluatedModels, list[_Model]] = {
+            EvaluatedModels.STUDENT: [_Model(STUDENT, None)],
+            EvaluatedModels.SPECIALISTS: [self._recipe_model(branch.name) for branch in self._spec.branches],
+            EvaluatedModels.MERGED: [self._merged()],
+        }
+        return [model for group, models in groups.items() if group in evaluation.models for model in models]
+
+    def add_evaluation(self, evaluation: Evaluation, model: _Model) -> None:
+        """`evaluate/student`, `evaluate/specialist/<branch>` or `evaluate/merged`."""
+        needs = () if model.maker is None else (model.maker,)
+        upstream = self._upstream(needs)
+        suites = {suite.name: self._identity(suite_name(suite.name)) or {} for suite in evaluation.suites}
+        student = self._student_identity() if model.maker is None else None
+        self._add(
+            StageKind.EVALUATE,
+            model.title,
+            needs=needs,
+            resources=evaluation.resources or Resources(),
+            ingredients=None if upstream is None else evaluate_ingredients(evaluation, suites, student, upstream),
+            task=lambda: EvaluateTask(
+                model=self._ref(model), suites=evaluation.suites, engine=evaluation.engine, seed=evaluation.seed
+            ),
+        )
+
+    def add_report(self) -> None:
+        """`report`, which needs everything. Its accounts are filled in when an attempt starts."""
+        needs = tuple(self.stages)
+        upstream = self._upstream(needs)
+        evaluation = self._spec.evaluation
+        suites, gates = (evaluation.suites, evaluation.gates) if evaluation else ([], [])
+        self._add(
+            StageKind.REPORT,
+            None,
+            needs=needs,
+            resources=Resources(),
+            ingredients=None if upstream is None else report_ingredients(suites, gates, upstream),
+            task=lambda: ReportTask(
+                student=self._student(),
+                merged=self._ref(self._merged()),
+                curate=self._outputs(StageKind.CURATE),
+                train=self._outputs(StageKind.TRAIN),
+                merge=self._outputs(StageKind.MERGE),
+                evaluate=self._outputs(StageKind.EVALUATE),
+                suites=suites,
+                gates=gates,
+                spec=self._spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            ),
+        )
+
+    def _add(
+        self,
+        kind: StageKind,
+        what: str | None,
+        *,
+        needs: tuple[str, ...],
+        resources: Resources,
+        ingredients: Ingredients | None,
+        task: Callable[[], Task],
+    ) -> None:
+        name = str(kind) if what is None else f"{kind}/{what}"
+        stage = Stage(name, kind, needs, resources)
+        if ingredients is not None:
+            known_by = fingerprint(ingredients)
+            stage = Stage(name, kind, needs, resources, known_by, ingredients, output_folder(name, known_by), task())
+        self.stages[name] = stage
+
+    def _student_identity(self) -> Identity:
+        return self._inputs[STUDENT].identity(self._pins)
+
+    def _identity(self, name: str) -> Identity | None:
+        return self._inputs[name].identity(self._pins) if name in self._inputs else None
+
+    def _digest(self, name: str) -> str | None:
+        """Content digest of a stage's output, once it is there."""
+        key = self.stages[name].key
+        result = None if key is None else self._results.get(key)
+        return None if result is None else result.digest
+
+    def _upstream(self, names: tuple[str, ...]) -> dict[str, str] | None:
+        """Fingerprints of these stages, or None while one of them is not certain."""
+        known = {name: known_by for name in names if (known_by := self.stages[name].fingerprint) is not None}
+        return known if len(known) == len(names) else None
+
+    def _recipe_model(self, name: str) -> _Model:
+        """The model that a recipe calls by this name."""
+        if name == STUDENT:
+            return _Model(STUDENT, None)
+        if f"train/{name}" in self.stages:
+            return _Model(f"specialist/{name}", f"train/{name}")
+        return _Model(f"merge/{name}", f"merge/{name}")
+
+    def _merged(self) -> _Model:
+        assert self._spec.merge.recipe is not None, "checked by build_graph"
+        return _Model(MERGED, f"merge/{self._spec.merge.recipe[-1].name}")
+
+    def _ref(self, model: _Model) -> ModelRef:
+        return self._student() if model.maker is None else ModelRef(name=model.title, output=self._output(model.maker))
+
+    def _student(self) -> ModelRef:
+        student = self._inputs[STUDENT]
+        return ModelRef(name=STUDENT, model=student.location, revision=student.commit(self._pins))
+
+    def _output(self, name: str) -> str:
+        output = self.stages[name].output
+        assert output is not None, f"{name} is used before it is certain"
+        return output
+
+    def _outputs(self, kind: StageKind) -> dict[str, str]:
+        """What comes after the kind in a stage's name -> output folder, for all stages of the kind."""
+        prefix = f"{kind}/"
+        return {name.removeprefix(prefix): self._output(name) for name in self.stages if name.startswith(prefix)}
+
+
+def _at_commit(source: Source, commit: str | None) -> Source:
+    """The source, its Hub data set at the commit that it was resolved to."""
+    if source.dataset is None or commit is None:
+        return source
+    return source.model_copy(update={"dataset": source.dataset.model_copy(update={"revision": commit})})

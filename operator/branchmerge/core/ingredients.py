@@ -1,0 +1,103 @@
+"""What determines the output of each kind of stage.
+
+No ingredient: resources, retry, where and how often checkpoints are written, names of jobs and folders, and the two
+settings that only trade memory for time (`microBatchSize`, `gradientCheckpointing`: loss and gradient are equal, so a
+branch that ran out of memory goes on from its checkpoint with a smaller one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from branchmerge.api.data import DataSpec, Replay, Source
+from branchmerge.api.evaluation import Evaluation, Gate, Suite
+from branchmerge.api.merge import Merge, MergeStep
+from branchmerge.api.stage import StageKind
+from branchmerge.api.training import Training
+from branchmerge.core.fingerprint import Ingredients, ingredients_of
+
+Identity = Mapping[str, str]
+"""What stands for an input; see `InputRef.identity`."""
+Upstream = Mapping[str, str]
+"""Stage name -> fingerprint."""
+
+_HOW_NOT_WHAT = {"checkpoint", "micro_batch_size", "gradient_checkpointing"}
+
+
+def curate_ingredients(data: DataSpec, sources: Sequence[Identity]) -> Ingredients:
+    """A branch's rows: its sources by content, and which of their rows are kept."""
+    described = [_source(source, identity) for source, identity in zip(data.sources, sources, strict=True)]
+    return ingredients_of(StageKind.CURATE, sources=described, **_plain(data, exclude={"sources"}))
+
+
+def train_ingredients(
+    student: Identity,
+    training: Training,
+    template: Identity | None,
+    rows: str,
+    replay: Replay | None,
+    replay_rows: Mapping[str, str],
+) -> Ingredients:
+    """A specialist. `rows` and `replay_rows` (branch -> rows) are content digests of curated rows.
+
+    `template` stands for a chat template of the user's own; None where the setting is a name.
+    """
+    settings = _plain(training, exclude=_HOW_NOT_WHAT) | {"epochs": training.resolved_epochs}
+    if template is not None:
+        settings["chatTemplate"] = dict(template)
+    mixed = None if replay is None else {**_plain(replay), "rows": dict(replay_rows)}
+    return ingredients_of(StageKind.TRAIN, student=dict(student), rows=rows, training=settings, replay=mixed)
+
+
+def merge_ingredients(merge: Merge, step: MergeStep, student: Identity, upstream: Upstream) -> Ingredients:
+    """The output of one step of a recipe. The student counts always: it lends tokenizer and chat template."""
+    return ingredients_of(
+        StageKind.MERGE,
+        student=dict(student),
+        inputs=dict(upstream),
+        step=_plain(step, exclude={"name"}),
+        **_plain(merge, exclude={"recipe", "candidates", "minimum_gain", "resources"}),
+    )
+
+
+def evaluate_ingredients(
+    evaluation: Evaluation, suites: Mapping[str, Identity], student: Identity | None, upstream: Upstream
+) -> Ingredients:
+    """The scores of one model: the student, or what the upstream stage made. Roles of suites do not matter to it."""
+    return ingredients_of(
+        StageKind.EVALUATE,
+        student=None if student is None else dict(student),
+        inputs=dict(upstream),
+        suites={suite.name: _suite(suite, suites.get(suite.name, {})) for suite in evaluation.suites},
+        engine=str(evaluation.engine),
+        seed=evaluation.seed,
+    )
+
+
+def report_ingredients(suites: Sequence[Suite], gates: Sequence[Gate], upstream: Upstream) -> Ingredients:
+    """The report: every stage's output, what suites are for, and the gates. Costs are no ingredient."""
+    return ingredients_of(
+        StageKind.REPORT,
+        inputs=dict(upstream),
+        roles={suite.name: str(suite.role) for suite in suites},
+        gates=[_plain(gate) for gate in gates],
+    )
+
+
+def _source(source: Source, identity: Identity) -> dict[str, Any]:
+    described: dict[str, Any] = {**identity, "columns": _plain(source.resolved_columns)}
+    if source.dataset is not None:
+        described |= _plain(source.dataset, exclude={"repo", "revision"})
+    return described
+
+
+def _suite(suite: Suite, identity: Identity) -> dict[str, Any]:
+    return {**_plain(suite, exclude={"name", "path", "role"}), **identity}
+
+
+def _plain(model: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
+    """The model as plain JSON, defaults filled in."""
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=exclude)
