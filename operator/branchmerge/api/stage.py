@@ -73,7 +73,6 @@ class CurateTask(RecordModel):
     kind: Literal[StageKind.CURATE] = StageKind.CURATE
     branch: str
     data: DataSpec
-    revisions: dict[str, str] = Field(default_factory=dict, description="Hub data set -> commit.")
 
 
 class ReplaySource(RecordModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlparse
@@ -20,15 +20,13 @@ _LINES = frozenset({".jsonl", ".ndjson"})
 _PARQUET = frozenset({".parquet"})
 
 
-def read_rows(
-    source: Source, workspace: Workspace, revisions: Mapping[str, str], where: str
-) -> Iterator[tuple[int, Any]]:
+def read_rows(source: Source, workspace: Workspace, where: str) -> Iterator[tuple[int, Any]]:
     """Yield (row number from 1, row) of the source. `where` names the field in messages.
 
     Raises InputError where the source is not there or cannot be read.
     """
     if source.dataset is not None:
-        yield from enumerate(_load_hub(source.dataset, revisions), start=1)
+        yield from enumerate(_load_hub(source.dataset), start=1)
         return
     assert source.path is not None, "validated: a source is a data set, a path or prompts"
     location = workspace.locate(source.path)
@@ -77,9 +75,8 @@ def _read_parquet(file: IO[bytes], _where: str) -> Iterator[tuple[int, Any]]:
     yield from enumerate(rows, start=1)
 
 
-def _load_hub(dataset: HubDataset, revisions: Mapping[str, str]) -> Any:
+def _load_hub(dataset: HubDataset) -> Any:
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
-    revision = revisions.get(dataset.repo, dataset.revision)
-    return load_dataset(dataset.repo, dataset.config, split=dataset.split, revision=revision, streaming=True)
+    return load_dataset(dataset.repo, dataset.config, split=dataset.split, revision=dataset.revision, streaming=True)

@@ -51,7 +51,7 @@ def run(task: CurateTask, context: StageContext, folder: Path) -> Findings:
 def _all_messages(task: CurateTask, context: StageContext, dropped: Counter[str]) -> Iterator[list[Message]]:
     for index, source in enumerate(task.data.sources):
         where = f"branch {task.branch}: data.sources[{index}]"
-        for number, row in read_rows(source, context.workspace, task.revisions, where):
+        for number, row in read_rows(source, context.workspace, where):
             try:
                 yield messages_of(row, source.resolved_columns)
             except RowError as error:
