@@ -35,7 +35,7 @@ def messages_of(row: Mapping[str, Any], columns: Columns) -> list[Message]:
         prompt, completion = _text(row, columns.prompt), _text(row, columns.completion)
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
     else:
-        messages = [_message(entry, index) for index, entry in enumerate(_list(row, columns.messages))]
+        messages = [message_of(entry, index) for index, entry in enumerate(_list(row, columns.messages))]
     return _usable(messages)
 
 
@@ -69,7 +69,8 @@ def _cell(row: Mapping[str, Any], column: str) -> Any:
     return row[column]
 
 
-def _message(entry: Any, index: int) -> Message:
+def message_of(entry: Any, index: int) -> Message:
+    """A `{role, content}` entry. Raises RowError where it is none; `index` is its place in the row."""
     if not isinstance(entry, Mapping) or "role" not in entry or "content" not in entry:
         raise RowError(f"message {index} is {_shown(entry)}, not {{role, content}}")
     role, content = entry["role"], entry["content"]
