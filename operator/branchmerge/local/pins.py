@@ -90,7 +90,7 @@ class PinResolver:
         field = self._fields[ref.name]
         if ref.kind == "file" or (ref.kind == "model" and not may_be_hub_id(ref.location)):
             raise InputError(
-                f"{field}: no file or folder {ref.location!r}: correct it; relative paths start from {self._inputs}"
+                f"{field}: {ref.location!r} is not there: correct it; relative paths start from {self._inputs}"
             )
         revision = ref.revision or "main"
         key = f"{ref.kind} {ref.location}@{revision}"

@@ -13,7 +13,7 @@ from branchmerge.core.inputs import inputs_of
 from branchmerge.local.fields import STUDENT_FIELD, input_fields, resources_of, source_field, suite_field
 from branchmerge.local.files import write_atomic
 from branchmerge.local.jobfile import JobFile
-from branchmerge.local.locations import is_uri, local_path
+from branchmerge.local.locations import is_uri, local_path, may_be_hub_id
 from branchmerge.local.machine import Machine
 from branchmerge.local.models import model_problems
 from branchmerge.local.rows import data_problem, suite_problem
@@ -23,11 +23,14 @@ _TRAINER_NEEDS = ("torch", "transformers")
 _PROBE_FILE = "probe"
 
 
-def input_problems(file: JobFile) -> list[str]:
-    """Mistakes in the files that the job names, as far as they can be seen quickly. Each names field, file and fix."""
+def input_problems(file: JobFile, *, may_be_elsewhere: bool = False) -> list[str]:
+    """Mistakes in the files that the job names, as far as they can be seen quickly. Each names field, file and fix.
+
+    `may_be_elsewhere`: a path that is not on this machine may be one of a cluster's volume.
+    """
     spec = file.job.spec
     problems = [
-        *_missing_files(spec, file.inputs),
+        *([] if may_be_elsewhere else _missing_files(spec, file.inputs)),
         *_student_problems(spec, file.inputs),
         *_data_problems(spec, file.inputs),
         *_suite_problems(spec, file.inputs),
@@ -66,8 +69,9 @@ def prepare_folder(folder: Path) -> None:
 def _missing_files(spec: Spec, inputs: Path) -> Iterator[str]:
     fields = input_fields(spec)
     for ref in inputs_of(spec):
-        if ref.kind == "file" and not is_uri(ref.location) and local_path(ref.location, inputs) is None:
-            yield f"{fields[ref.name]}: no such file {ref.location!r}: relative paths start from {inputs}"
+        is_path = ref.kind == "file" or (ref.kind == "model" and not may_be_hub_id(ref.location))
+        if is_path and not is_uri(ref.location) and local_path(ref.location, inputs) is None:
+            yield f"{fields[ref.name]}: {ref.location!r} is not there: correct it; relative paths start from {inputs}"
 
 
 def _student_problems(spec: Spec, inputs: Path) -> Iterator[str]:

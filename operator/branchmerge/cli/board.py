@@ -1,0 +1,116 @@
+"""Where the stages of a job stand, as rows of text: what the live table, the plain lines and `status` show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from branchmerge.api.status import StageState, StageStatus, Status
+from branchmerge.cli.words import duration, short
+from branchmerge.core.model import Attempt
+
+_WORDS = {
+    StageState.PENDING: "waiting",
+    StageState.BACKING_OFF: "waits to retry",
+    StageState.RUNNING: "running",
+    StageState.STOPPING: "stopping",
+    StageState.SUSPENDED: "stopped",
+    StageState.SUCCEEDED: "done",
+    StageState.FAILED: "failed",
+    StageState.SKIPPED: "skipped",
+}
+WORTH_A_REASON = frozenset({StageState.BACKING_OFF, StageState.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stage."""
+
+    name: str
+    state: StageState
+    word: str
+    """Its state for people; of a running one what it is doing."""
+    reason: str
+    step: int | None
+    steps: int | None
+    loss: str
+    rate: str
+    """Tokens a second."""
+    eta_seconds: float | None
+    seconds: float | None
+    """Time over all attempts; None where there was none."""
+
+    @property
+    def share(self) -> float:
+        """Part of the stage that is done, 0-1."""
+        if self.state is StageState.SUCCEEDED:
+            return 1.0
+        return min(1.0, (self.step or 0) / self.steps) if self.steps else 0.0
+
+    @property
+    def starting(self) -> bool:
+        """Whether it runs, but has not come to a first step."""
+        return self.state is StageState.RUNNING and not self.step
+
+    @property
+    def count(self) -> str:
+        """`310/940`, `310`, or nothing."""
+        if self.step is None:
+            return ""
+        return f"{self.step}/{self.steps}" if self.steps else str(self.step)
+
+    @property
+    def time(self) -> str:
+        """Time that is left of a running stage where that is known, else the time that it took."""
+        if self.state is StageState.RUNNING and self.eta_seconds is not None:
+            return f"{duration(self.eta_seconds)} left"
+        if self.seconds is None:
+            return "cached" if self.state is StageState.SUCCEEDED else ""
+        return duration(self.seconds)
+
+    @property
+    def line(self) -> str:
+        """Everything in one line."""
+        loss, rate = (f"loss {self.loss}" if self.loss else ""), (f"{self.rate} tokens/s" if self.rate else "")
+        parts = [self.count and f"step {self.count}", loss, rate, self.time]
+        details = ", ".join(part for part in parts if part)
+        return f"{self.name} {self.word}" + (f" ({details})" if details else "")
+
+
+def rows_of(status: Status, attempts: Sequence[Attempt], now: datetime) -> list[Row]:
+    """A row for each stage of the job, in the order of the pipeline."""
+    return [_row(stage, [each for each in attempts if _works_on(each, stage)], now) for stage in status.stages]
+
+
+def _works_on(attempt: Attempt, stage: StageStatus) -> bool:
+    return attempt.stage == stage.name and (attempt.active or attempt.fingerprint == stage.fingerprint)
+
+
+def _row(stage: StageStatus, attempts: Sequence[Attempt], now: datetime) -> Row:
+    progress = stage.progress
+    return Row(
+        name=stage.name,
+        state=stage.state,
+        word=_word(stage, attempts),
+        reason=stage.reason or "",
+        step=progress.step if progress else None,
+        steps=progress.steps if progress else None,
+        loss=(progress.loss or "") if progress else "",
+        rate=short(float(progress.tokens_per_second)) if progress and progress.tokens_per_second else "",
+        eta_seconds=(progress.eta - now).total_seconds() if progress and progress.eta else None,
+        seconds=sum(((each.ended_at or now) - each.started_at).total_seconds() for each in attempts)
+        if attempts
+        else None,
+    )
+
+
+def _word(stage: StageStatus, attempts: Sequence[Attempt]) -> str:
+    if stage.state is StageState.SUSPENDED and not attempts:
+        return _WORDS[StageState.PENDING]
+    if stage.state is not StageState.RUNNING:
+        return _WORDS[stage.state]
+    newest = attempts[-1] if attempts else None
+    if newest is None or newest.progress is None:
+        return "starting"
+    return newest.progress.phase.lower()
