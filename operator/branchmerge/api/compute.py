@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from branchmerge.api.base import Name, QuantityText, SpecModel
+from branchmerge.api.base import Name, QuantityText, Rule, SpecModel, cel
 
 
 class Resources(SpecModel):
@@ -42,3 +42,16 @@ class Resources(SpecModel):
         if other is None:
             return self
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
+
+
+_ONE_NODE = Rule("!has(self.nodes) || self.nodes == 1", "only training runs on several nodes: remove it", ".nodes")
+
+
+def _on_one_node(resources: Resources) -> Resources:
+    if resources.nodes != 1:
+        raise ValueError(f"nodes: {resources.nodes}, but {_ONE_NODE.message}")
+    return resources
+
+
+OneNode = Annotated[Resources, AfterValidator(_on_one_node), Field(json_schema_extra=cel(_ONE_NODE))]
+"""The pool and size of a stage that is one pod or process."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from branchmerge.api.base import Fraction, Location, Name, PositiveInt, ShortText, SpecModel, cel
+from branchmerge.api.base import (
+    LIST_SET,
+    Choice,
+    Fraction,
+    Location,
+    Name,
+    PositiveInt,
+    Rule,
+    ShortText,
+    SpecModel,
+    cel,
+    refuse_duplicates,
+)
 
 
 class HubDataset(SpecModel):
@@ -19,18 +30,17 @@ class HubDataset(SpecModel):
     revision: ShortText = Field("main", description="Branch, tag or commit; resolved once to a commit. Default `main`.")
 
 
+_ONE_SHAPE = Rule(
+    "has(self.messages) != (has(self.prompt) || has(self.completion))",
+    "set either messages, or prompt and completion",
+)
+_PAIR = Rule("has(self.prompt) == has(self.completion)", "prompt and completion belong together: set both")
+
+
 class Columns(SpecModel):
     """Which columns of the source hold a row: either `messages`, or `prompt` and `completion`."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "has(self.messages) != (has(self.prompt) || has(self.completion))",
-                "columns: set either messages, or prompt and completion",
-            ),
-            ("has(self.prompt) == has(self.completion)", "columns: prompt and completion belong together"),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=cel(_ONE_SHAPE, _PAIR))
 
     messages: ShortText | None = Field(None, description="Column with a list of `{role, content}` messages.")
     prompt: ShortText | None = Field(None, description="Column with the user's text.")
@@ -40,20 +50,19 @@ class Columns(SpecModel):
     def _one_shape(self) -> Self:
         pair = (self.prompt is not None, self.completion is not None)
         if (self.messages is not None) == any(pair):
-            raise ValueError("set either messages, or prompt and completion")
+            raise ValueError(_ONE_SHAPE.message)
         if pair[0] != pair[1]:
-            raise ValueError("prompt and completion belong together: set both")
+            raise ValueError(_PAIR.message)
         return self
+
+
+_ONE_PROMPT_PLACE = Rule("has(self.dataset) != has(self.path)", "set exactly one of dataset and path")
 
 
 class PromptSource(SpecModel):
     """Prompts without answers: the teacher answers them."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            ("has(self.dataset) != has(self.path)", "prompts: set exactly one of dataset and path"),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=cel(_ONE_PROMPT_PLACE))
 
     dataset: HubDataset | None = Field(None, description="Data set of the Hub.")
     path: Location | None = Field(None, description="JSONL or Parquet: workspace path or fsspec URI.")
@@ -62,25 +71,23 @@ class PromptSource(SpecModel):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.dataset is None) == (self.path is None):
-            raise ValueError("set exactly one of dataset and path")
+            raise ValueError(_ONE_PROMPT_PLACE.message)
         return self
+
+
+_ONE_PLACE = Rule(
+    "[has(self.dataset), has(self.path), has(self.prompts)].exists_one(given, given)",
+    "set exactly one of dataset, path and prompts",
+)
+_NO_COLUMNS = Rule(
+    "!has(self.prompts) || !has(self.columns)", "does not apply to prompts: use prompts.column", ".columns"
+)
 
 
 class Source(SpecModel):
     """One place that rows come from."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            (
-                "[has(self.dataset), has(self.path), has(self.prompts)].filter(x, x).size() == 1",
-                "source: set exactly one of dataset, path and prompts",
-            ),
-            (
-                "!has(self.prompts) || !has(self.columns)",
-                "source: columns does not apply to prompts; use prompts.column",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=cel(_ONE_PLACE, _NO_COLUMNS))
 
     dataset: HubDataset | None = Field(None, description="Data set of the Hub with complete rows.")
     path: Location | None = Field(
@@ -92,9 +99,9 @@ class Source(SpecModel):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if sum(value is not None for value in (self.dataset, self.path, self.prompts)) != 1:
-            raise ValueError("set exactly one of dataset, path and prompts")
+            raise ValueError(_ONE_PLACE.message)
         if self.prompts is not None and self.columns is not None:
-            raise ValueError("columns does not apply to prompts; use prompts.column")
+            raise ValueError(f"columns: {_NO_COLUMNS.message}")
         return self
 
     @property
@@ -103,7 +110,7 @@ class Source(SpecModel):
         return self.columns or Columns(messages="messages")
 
 
-class VerifyMethod(StrEnum):
+class VerifyMethod(Choice):
     """How an answer is compared with the reference."""
 
     NONE = "none"
@@ -124,7 +131,7 @@ class Verify(SpecModel):
     timeout_seconds: PositiveInt = Field(30, description="Longest run of one row's tests, in seconds. Default 30.")
 
 
-class SelectStrategy(StrEnum):
+class SelectStrategy(Choice):
     """Which of a prompt's verified samples are kept."""
 
     ALL = "All"
@@ -163,8 +170,17 @@ class RowLimits(SpecModel):
     )
 
 
+_JUDGED = Rule(
+    "self.?select.?strategy.orValue('All') == 'All' || self.?verify.?method.orValue('none') != 'none'",
+    "only a verified answer is known to be correct: add verify, or use strategy: All",
+    ".select",
+)
+
+
 class DataSpec(SpecModel):
     """Where a branch's rows come from and which of them are kept. Every dropped row is counted by reason."""
+
+    model_config = ConfigDict(json_schema_extra=cel(_JUDGED))
 
     sources: Annotated[list[Source], Field(min_length=1, max_length=32)] = Field(
         description="Places that rows come from, read in order."
@@ -177,6 +193,13 @@ class DataSpec(SpecModel):
     )
     limits: RowLimits | None = Field(None, description="Caps on the curated rows. Default: none.")
 
+    @model_validator(mode="after")
+    def _correct_means_verified(self) -> Self:
+        judged = self.verify is not None and self.verify.method is not VerifyMethod.NONE
+        if self.select is not None and self.select.strategy is not SelectStrategy.ALL and not judged:
+            raise ValueError(f"select.strategy: {self.select.strategy}, but {_JUDGED.message}")
+        return self
+
 
 class Replay(SpecModel):
     """Rows of other branches mixed into each batch, so that a specialist does not forget them."""
@@ -185,5 +208,13 @@ class Replay(SpecModel):
         description="Share of each global batch (0-1, exclusive) drawn from the other branches' curated rows."
     )
     from_: Annotated[list[Name], Field(min_length=1, max_length=32)] = Field(
-        alias="from", description="Branches that rows are drawn from, each with an equal share."
+        alias="from",
+        description="Branches that rows are drawn from, each with an equal share.",
+        json_schema_extra=LIST_SET,
     )
+
+    @field_validator("from_")
+    @classmethod
+    def _each_once(cls, names: list[str]) -> list[str]:
+        refuse_duplicates(names, "name each branch once")
+        return names

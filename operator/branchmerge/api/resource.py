@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from branchmerge.api.base import Location, Name, NonNegativeInt, PositiveInt, ShortText, SpecModel, cel, list_map
+from branchmerge.api import consistency
+from branchmerge.api.base import (
+    JOB_NAME,
+    PATTERN_HINTS,
+    Choice,
+    Location,
+    Name,
+    NonNegativeInt,
+    PositiveInt,
+    Rule,
+    ShortText,
+    SpecModel,
+    cel,
+    list_map,
+    refuse_duplicates,
+)
 from branchmerge.api.compute import Resources
 from branchmerge.api.data import DataSpec, Replay
 from branchmerge.api.evaluation import Evaluation
-from branchmerge.api.merge import STUDENT, Merge, check_recipe
+from branchmerge.api.merge import STUDENT, Merge
 from branchmerge.api.status import Status
 from branchmerge.api.teacher import Teacher
 from branchmerge.api.training import Training
@@ -36,16 +49,39 @@ class Student(SpecModel):
     )
 
 
+_FREE_NAME = Rule("!(self in ['student', 'merged'])", "is the name of another model of the job: choose another name")
+_NOT_ITSELF = Rule(
+    "!has(self.replay) || !(self.name in self.replay.from)",
+    "a branch's own rows are no replay: name other branches",
+    ".replay.from",
+)
+
+
 class Branch(SpecModel):
     """One domain: its data and its specialist."""
 
-    name: Name = Field(description="Name of the domain, unique in the job.")
+    model_config = ConfigDict(json_schema_extra=cel(_NOT_ITSELF))
+
+    name: Name = Field(description="Name of the domain, unique in the job.", json_schema_extra=cel(_FREE_NAME))
     data: DataSpec = Field(description="What the branch learns from.")
     training: Training | None = Field(
         None, description="Leaves that differ from spec.training; maps merge deeply, lists are replaced."
     )
     replay: Replay | None = Field(None, description="Rows of other branches mixed into each batch. Default: none.")
     resources: Resources | None = Field(None, description="Leaves that differ from spec.resources.")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name in RESERVED_NAMES:
+            raise ValueError(f"{name!r} {_FREE_NAME.message}")
+        return name
+
+    @model_validator(mode="after")
+    def _replays_others(self) -> Self:
+        if self.replay is not None and self.name in self.replay.from_:
+            raise ValueError(f"replay.from: {self.name!r}: {_NOT_ITSELF.message}")
+        return self
 
 
 class Retry(SpecModel):
@@ -63,14 +99,14 @@ class Retry(SpecModel):
     max_backoff_seconds: NonNegativeInt = Field(600, description="Longest wait, in seconds. Default 600.")
 
 
-class FailurePolicy(StrEnum):
+class FailurePolicy(Choice):
     """What a stage that failed for good does to the others."""
 
     FAIL_FAST = "FailFast"
     CONTINUE = "Continue"
 
 
-class DeletionPolicy(StrEnum):
+class DeletionPolicy(Choice):
     """What happens to the artifacts when the job is deleted."""
 
     RETAIN = "Retain"
@@ -83,8 +119,18 @@ class PersistentVolumeClaimRef(SpecModel):
     claim_name: ShortText = Field(description="Name of the claim.")
 
 
+_VOLUME_PATH = Rule(
+    "!has(self.persistentVolumeClaim) || !has(self.path)"
+    " || !(self.path.startsWith('/') || self.path.split('/').exists(part, part == '..'))",
+    "a folder within the volume: write it without a leading / and without ..",
+    ".path",
+)
+
+
 class WorkspaceRef(SpecModel):
     """Where stages leave their outputs."""
+
+    model_config = ConfigDict(json_schema_extra=cel(_VOLUME_PATH))
 
     persistent_volume_claim: PersistentVolumeClaimRef | None = Field(
         None, description="Volume that every stage mounts; needed on a cluster, unused in a local run."
@@ -95,9 +141,18 @@ class WorkspaceRef(SpecModel):
         "relative to the current one; default runs/<name>.",
     )
 
+    @model_validator(mode="after")
+    def _stays_within_the_volume(self) -> Self:
+        path = self.path or ""
+        if self.persistent_volume_claim is not None and (path.startswith("/") or ".." in path.split("/")):
+            raise ValueError(f"path: {path!r}: {_VOLUME_PATH.message}")
+        return self
+
 
 class Spec(SpecModel):
     """What the job is to do."""
+
+    model_config = ConfigDict(json_schema_extra=cel(*consistency.RULES))
 
     student: Student = Field(description="The model that is trained. Immutable once the job is accepted.")
     teacher: Teacher | None = Field(None, description="The model that answers prompts, for branches that need one.")
@@ -124,37 +179,15 @@ class Spec(SpecModel):
     )
     suspend: bool = Field(False, description="Stop every attempt after a checkpoint and start none. Default false.")
 
-    @model_validator(mode="after")
-    def _branches_fit_together(self) -> Self:
-        names = [branch.name for branch in self.branches]
-        _refuse_duplicates(names, "branches", "branch")
-        for index, branch in enumerate(self.branches):
-            where = f"branches[{index}]"
-            if branch.name in RESERVED_NAMES:
-                raise ValueError(f"{where}.name: {branch.name!r} is reserved for that model: choose another name")
-            if branch.replay is not None:
-                _check_replay(branch, names, where)
-            for number, source in enumerate(branch.data.sources):
-                if source.prompts is not None and self.teacher is None:
-                    raise ValueError(f"{where}.data.sources[{number}].prompts: nobody answers them: add spec.teacher")
-            _check_batch(self.training_of(branch), self.resources_of(branch), where)
-        return self
+    @field_validator("branches")
+    @classmethod
+    def _names_of_their_own(cls, branches: list[Branch]) -> list[Branch]:
+        refuse_duplicates((branch.name for branch in branches), "give each branch a name of its own")
+        return branches
 
     @model_validator(mode="after")
-    def _recipes_name_known_models(self) -> Self:
-        names = [branch.name for branch in self.branches]
-        if self.merge.recipe is not None:
-            check_recipe(self.merge.recipe, names, "merge.recipe")
-        candidates = self.merge.candidates or []
-        _refuse_duplicates([candidate.name for candidate in candidates], "merge.candidates", "candidate")
-        for index, candidate in enumerate(candidates):
-            check_recipe(candidate.recipe, names, f"merge.candidates[{index}].recipe")
-        return self
-
-    @model_validator(mode="after")
-    def _suites_are_unique(self) -> Self:
-        if self.evaluation is not None:
-            _refuse_duplicates([suite.name for suite in self.evaluation.suites], "evaluation.suites", "suite")
+    def _parts_fit_together(self) -> Self:
+        consistency.check(self)
         return self
 
     def training_of(self, branch: Branch) -> Training:
@@ -171,61 +204,36 @@ class Metadata(SpecModel):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=JOB_NAME)]
     namespace: str | None = None
     generation: int | None = None
     uid: str | None = None
 
 
-_STUDENT_IS_KEPT_CEL = (
-    "self.spec.student == oldSelf.spec.student || !has(oldSelf.status) || !has(oldSelf.status.conditions) "
-    "|| !oldSelf.status.conditions.exists(c, c.type == 'Accepted' && c.status == 'True')"
+_SHORT_NAME = Rule(
+    "self.metadata.name.size() <= 40", "at most 40 characters, so that the names of children fit", ".metadata.name"
+)
+_PLAIN_NAME = Rule(
+    f"self.metadata.name.matches('{JOB_NAME}')",
+    f"use {PATTERN_HINTS[JOB_NAME]}",
+    ".metadata.name",
+)
+_STUDENT_STAYS = Rule(
+    "!oldSelf.?status.?conditions.orValue([]).exists(c, c.type == 'Accepted' && c.status == 'True')"
+    " || (self.spec.student.model == oldSelf.spec.student.model"
+    " && self.spec.student.?revision.orValue('main') == oldSelf.spec.student.?revision.orValue('main'))",
+    "immutable once the job is accepted: create a new job",
+    ".spec.student",
 )
 
 
 class DistillationJob(SpecModel):
     """Branch-Merge distillation: one student, several domains, one merged model."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            ("self.metadata.name.size() <= 40", "metadata.name: at most 40 characters, so that child names fit"),
-            (
-                _STUDENT_IS_KEPT_CEL,
-                "spec.student is immutable once the job is accepted: create a new job",
-            ),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=cel(_SHORT_NAME, _PLAIN_NAME, _STUDENT_STAYS))
 
     api_version: Literal["branchmerge.dev/v1alpha1"]
     kind: Literal["DistillationJob"]
     metadata: Metadata
     spec: Spec
     status: Status | None = None
-
-
-def _refuse_duplicates(names: list[str], where: str, what: str) -> None:
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise ValueError(f"{where}: {count} entries are named {name!r}: give each {what} a name of its own")
-
-
-def _check_replay(branch: Branch, names: list[str], where: str) -> None:
-    assert branch.replay is not None
-    for source in branch.replay.from_:
-        if source == branch.name:
-            raise ValueError(f"{where}.replay.from: {source!r} is the branch itself: name other branches")
-        if source not in names:
-            others = ", ".join(name for name in names if name != branch.name)
-            raise ValueError(f"{where}.replay.from: no branch {source!r}: use one of {others}")
-    _refuse_duplicates(branch.replay.from_, f"{where}.replay.from", "entry")
-
-
-def _check_batch(training: Training, resources: Resources, where: str) -> None:
-    ranks = resources.nodes * resources.ranks_per_node
-    step = ranks * training.micro_batch_size
-    if training.global_batch_size % step:
-        below = training.global_batch_size // step * step
-        raise ValueError(
-            f"{where}: globalBatchSize {training.global_batch_size} is no multiple of {ranks} ranks x microBatchSize "
-            f"{training.micro_batch_size} = {step}: use {below + step if not below else f'{below} or {below + step}'}"
-        )

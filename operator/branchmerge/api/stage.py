@@ -6,9 +6,10 @@ In: a `StageConfig` as JSON in `BRANCHMERGE_STAGE`. Out: the stage's output fold
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
@@ -191,6 +192,9 @@ class Difference(RecordModel):
     ci95: tuple[float, float] = Field(description="95% interval of the paired difference.")
 
 
+_Figure = TypeVar("_Figure", Score, Difference)
+
+
 class GateResult(RecordModel):
     """Whether a gate was passed, and by which figure."""
 
@@ -230,21 +234,41 @@ class Outcome(RecordModel):
     result: StageResult | None = None
 
     def to_bytes(self, limit: int = OUTCOME_BYTES) -> bytes:
-        """JSON of at most `limit` bytes: the least needed parts go first (versions, figures, differences, message)."""
+        """JSON of at most `limit` bytes: what is needed least goes first, gates and scores last."""
         for outcome in self._ever_shorter():
             encoded = outcome.to_json().encode()
             if len(encoded) <= limit:
                 return encoded
         raise AssertionError(f"an outcome without details has more than {limit} bytes")
 
-    def _ever_shorter(self) -> list[Outcome]:
-        steps = [self]
-        empty: tuple[dict[str, Any], ...] = ({"versions": {}}, {"figures": {}}, {"differences": []}, {"scores": []})
-        for fields in empty:
-            if steps[-1].result is not None:
-                steps.append(steps[-1].model_copy(update={"result": steps[-1].result.model_copy(update=fields)}))
-        steps.extend(steps[-1].model_copy(update={"message": self.message[:keep]}) for keep in (1000, 250, 0))
-        return steps
+    def _ever_shorter(self) -> Iterator[Outcome]:
+        outcome = self
+        yield outcome
+        for shorter in _LEAST_NEEDED_FIRST:
+            if outcome.result is not None:
+                result = outcome.result.model_copy(update=shorter(outcome.result))
+                outcome = outcome.model_copy(update={"result": result})
+                yield outcome
+        for characters in (1000, 250, 0):
+            yield outcome.model_copy(update={"message": self.message[:characters]})
+
+
+def _rounded(score: _Figure) -> _Figure:
+    low, high = score.ci95
+    return score.model_copy(update={"value": round(score.value, 4), "ci95": (round(low, 4), round(high, 4))})
+
+
+_LEAST_NEEDED_FIRST: tuple[Callable[[StageResult], dict[str, Any]], ...] = (
+    lambda result: {"versions": {}},
+    lambda result: {"scores": [*map(_rounded, result.scores)], "differences": [*map(_rounded, result.differences)]},
+    lambda result: {"differences": []},
+    lambda result: {"figures": {}},
+    lambda result: {"dropped": {}},
+    lambda result: {"gates": [gate.model_copy(update={"message": ""}) for gate in result.gates]},
+    lambda result: {"verdict": None},
+    lambda result: {"scores": []},
+)
+"""What an outcome that is too long goes without; the output folder's `result.json` has it all."""
 
 
 class Progress(RecordModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from branchmerge.api.base import DecimalText, Fraction, Location, PositiveInt, ShortText, SpecModel
+from branchmerge.api.base import CURRENCY, HTTP_URL, AmountText, Location, Mass, PositiveInt, ShortText, SpecModel
 
 
 class SecretKeyRef(SpecModel):
@@ -19,15 +19,15 @@ class Sampling(SpecModel):
 
     n: PositiveInt = Field(1, description="Samples a prompt. Default 1.")
     temperature: float = Field(0.6, ge=0.0, le=2.0, description="Softmax temperature; 0 is greedy. Default 0.6.")
-    top_p: Fraction = Field(0.95, description="Nucleus sampling mass (0-1). Default 0.95.")
+    top_p: Mass = Field(0.95, description="Nucleus sampling mass (0-1, not 0). Default 0.95.")
     max_tokens: PositiveInt = Field(16384, description="Longest answer, in tokens. Default 16384.")
 
 
 class Money(SpecModel):
     """An amount of money."""
 
-    amount: DecimalText = Field(description="Amount, as decimal text.")
-    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", max_length=3, description="ISO 4217 code. Default USD.")
+    amount: AmountText = Field(description="Amount, as decimal text.")
+    currency: str = Field("USD", pattern=CURRENCY, max_length=3, description="ISO 4217 code. Default USD.")
 
 
 class TeacherLimits(SpecModel):
@@ -40,7 +40,7 @@ class TeacherLimits(SpecModel):
 class Teacher(SpecModel):
     """An OpenAI-compatible endpoint (vLLM, SGLang, DeepSeek's API); needed only where a branch starts from prompts."""
 
-    endpoint: Location = Field(pattern=r"^https?://", description="Base URL, such as `https://vllm.svc/v1`.")
+    endpoint: Location = Field(pattern=HTTP_URL, description="Base URL, such as `https://vllm.svc/v1`.")
     model: ShortText = Field(description="Model name that the endpoint knows.")
     api_key_secret_ref: SecretKeyRef | None = Field(None, description="API key. Default: none is sent.")
     sampling: Sampling = Field(default_factory=Sampling, description="How answers are drawn.")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from branchmerge.api.base import Fraction, NonNegativeInt, PositiveInt, ShortText, SpecModel, cel
+from branchmerge.api.base import Choice, Fraction, NonNegativeInt, PositiveInt, Rule, ShortText, SpecModel, cel
 
 DEFAULT_EPOCHS = 3.0
 
 
-class ScheduleType(StrEnum):
+class ScheduleType(Choice):
     """Learning-rate schedules, by transformers' names."""
 
     CONSTANT = "constant"
@@ -33,24 +32,27 @@ class Schedule(SpecModel):
     )
 
 
-class OptimizerType(StrEnum):
+class OptimizerType(Choice):
     """Optimizers with fp32 state."""
 
     ADAMW = "adamw"
+
+
+DecayRate = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Optimizer(SpecModel):
     """The optimizer; its state is fp32 always."""
 
     type: OptimizerType = Field(OptimizerType.ADAMW, description="Default `adamw`.")
-    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(
-        default=[0.9, 0.95], description="Decay rates (0-1) of the two moments. Default [0.9, 0.95]."
+    betas: Annotated[list[DecayRate], Field(min_length=2, max_length=2)] = Field(
+        default=[0.9, 0.95], description="Decay rates (0-1, below 1) of the two moments. Default [0.9, 0.95]."
     )
     epsilon: float = Field(1e-8, gt=0, description="Added to the denominator. Default 1e-8.")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay a step. Default 0.")
 
 
-class Overlong(StrEnum):
+class Overlong(Choice):
     """What happens to a row of more than `sequenceLength` tokens."""
 
     DROP = "Drop"
@@ -58,7 +60,7 @@ class Overlong(StrEnum):
     SPLIT = "Split"
 
 
-class PackingStrategy(StrEnum):
+class PackingStrategy(Choice):
     """How rows are put together into sequences."""
 
     NONE = "None"
@@ -73,7 +75,7 @@ class Packing(SpecModel):
     )
 
 
-class LossOn(StrEnum):
+class LossOn(Choice):
     """The tokens that are learned."""
 
     ASSISTANT = "Assistant"
@@ -92,7 +94,7 @@ class ChatTemplate(SpecModel):
     )
 
 
-class ComputeType(StrEnum):
+class ComputeType(Choice):
     """Arithmetic of the forward and backward pass."""
 
     BFLOAT16 = "bfloat16"
@@ -107,7 +109,7 @@ class Precision(SpecModel):
     )
 
 
-class ParallelStrategy(StrEnum):
+class ParallelStrategy(Choice):
     """How a branch is spread over its GPUs."""
 
     DDP = "DDP"
@@ -133,14 +135,13 @@ class Checkpointing(SpecModel):
     grace_period_seconds: PositiveInt = Field(120, description="Time to save after SIGTERM, in seconds. Default 120.")
 
 
+_ONE_LENGTH = Rule("!(has(self.epochs) && has(self.maxSteps))", "set epochs or maxSteps, not both")
+
+
 class Training(SpecModel):
     """Full-parameter supervised fine-tuning of one branch."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            ("!(has(self.epochs) && has(self.maxSteps))", "training: set epochs or maxSteps, not both"),
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=cel(_ONE_LENGTH))
 
     epochs: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Passes over the branch's rows. Default 3 where maxSteps is not set."
@@ -180,7 +181,7 @@ class Training(SpecModel):
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if self.epochs is not None and self.max_steps is not None:
-            raise ValueError("set epochs or maxSteps, not both")
+            raise ValueError(_ONE_LENGTH.message)
         return self
 
     @property
