@@ -1,0 +1,4 @@
+"""Acts on Kubernetes: the operator. Never imports torch.
+
+`observe` and `manifests` are pure; `cluster` is the only client; `controller` joins them with the core.
+"""

@@ -1,0 +1,171 @@
+"""Brings each job to what its spec asks for: observe, plan, act, write the status, tell the events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from branchmerge.api.resource import DistillationJob, Metadata
+from branchmerge.api.status import Condition, ConditionType, Phase, Status
+from branchmerge.core.conditions import MESSAGE_LENGTH
+from branchmerge.core.graph import build_graph
+from branchmerge.core.model import Discard, Plan, Start, Stop
+from branchmerge.core.plan import plan
+from branchmerge.core.status import job_status
+from branchmerge.kube.acceptance import parse, problems
+from branchmerge.kube.cluster import DISTILLATION_JOBS, EVENTS, Cluster, ClusterError, ConflictError, NotFoundError
+from branchmerge.kube.events import Event, manifest, transitions
+from branchmerge.kube.executor import KubeExecutor
+from branchmerge.kube.informer import Informer
+from branchmerge.kube.reporting import ProgressBoard
+from branchmerge.kube.settings import OperatorSettings
+from branchmerge.kube.workqueue import WorkQueue
+
+JobKey = tuple[str, str]
+"""(namespace, name) of a job."""
+
+logger = logging.getLogger(__name__)
+
+
+class Controller:
+    """Reconciles jobs, one at a time each."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        children: Mapping[str, Informer],
+        pods: Informer,
+        board: ProgressBoard,
+        settings: OperatorSettings,
+        identity: str,
+    ) -> None:
+        self.queue: WorkQueue[JobKey] = WorkQueue()
+        self._cluster = cluster
+        self._children = children
+        self._pods = pods
+        self._board = board
+        self._settings = settings
+        self._identity = identity
+
+    async def reconcile(self, key: JobKey) -> None:
+        """One pass over a job. Raises ClusterError where the API server must be asked again later."""
+        namespace, name = key
+        try:
+            body = await self._cluster.get(DISTILLATION_JOBS, namespace, name)
+        except NotFoundError:
+            self.queue.forget(key)  # its children go by their owner references
+            return
+        if body["metadata"].get("deletionTimestamp"):
+            return
+        job, wrong = parse(body)
+        if job is not None:
+            wrong = problems(job.spec, self._settings)
+        if job is None or wrong:
+            await self._refuse(body, wrong)
+            return
+        await self._advance(key, job, body)
+
+    def on_error(self, key: JobKey, error: Exception) -> None:
+        """Log why a pass failed; the queue brings the job again."""
+        extra = {"job": "/".join(key)}
+        if isinstance(error, ConflictError):
+            logger.info("the job has changed meanwhile", extra=extra)
+        elif isinstance(error, ClusterError):
+            logger.warning("API server: %s", error, extra=extra)
+        else:
+            logger.error("pass failed", exc_info=error, extra=extra)
+
+    async def _advance(self, key: JobKey, job: DistillationJob, body: dict[str, Any]) -> None:
+        executor = KubeExecutor(job, self._cluster, self._children, self._pods, self._board, self._settings)
+        observation = await executor.observe(job)
+        decided = plan(job, build_graph(job, observation.pins, observation.results), observation)
+        status = job_status(job, decided, observation, job.status)
+        # The status goes first: a job that another process has changed since is not acted on.
+        await self._write(job, body, status)
+        await self._act(executor, decided, key)
+        if decided.wake_at is not None:
+            self.queue.add_after(key, (decided.wake_at - datetime.now(UTC)).total_seconds())
+        else:
+            self.queue.add_after(key, self._settings.resync_seconds)
+
+    async def _act(self, executor: KubeExecutor, decided: Plan, key: JobKey) -> None:
+        for action in decided.actions:
+            extra = {"job": "/".join(key)}
+            match action:
+                case Start():
+                    extra["stage"] = action.stage.name
+                    logger.info("starts attempt %d", action.config.attempt, extra=extra)
+                    await executor.start(action)
+                case Stop():
+                    extra["stage"] = action.attempt.stage
+                    logger.info("stops %s: %s", action.attempt.child_name, action.reason, extra=extra)
+                    await executor.stop(action)
+                case Discard():
+                    extra["stage"] = action.attempt.stage
+                    logger.info("discards %s", action.attempt.child_name, extra=extra)
+                    await executor.discard(action)
+
+    async def _refuse(self, body: dict[str, Any], wrong: list[str]) -> None:
+        """Say by the condition Accepted what is wrong. Nothing is retried until the spec changes."""
+        generation = body["metadata"].get("generation")
+        before = _status_of(body)
+        message = "; ".join(wrong)[:MESSAGE_LENGTH]
+        now = datetime.now(UTC)
+        earlier = {each.type: each for each in before.conditions} if before else {}
+        condition = Condition(
+            type=ConditionType.ACCEPTED,
+            status="False",
+            reason="InvalidSpec",
+            message=message,
+            last_transition_time=now,
+            observed_generation=generation,
+        )
+        previous = earlier.get(ConditionType.ACCEPTED)
+        if previous is not None and previous.status == "False":
+            condition = condition.model_copy(update={"last_transition_time": previous.last_transition_time})
+        others = [each for each in earlier.values() if each.type != ConditionType.ACCEPTED]
+        status = (before or Status()).model_copy(
+            update={
+                "observed_generation": generation,
+                "phase": before.phase if before and before.phase else Phase.PENDING,
+                "conditions": [condition, *others],
+            }
+        )
+        await self._write_raw(body, before, status)
+        if previous is None or previous.message != message:
+            await self._tell(_identity_of(body), [Event("Warning", "InvalidSpec", message)])
+
+    async def _write(self, job: DistillationJob, body: dict[str, Any], status: Status) -> None:
+        if await self._write_raw(body, job.status, status):
+            await self._tell(job.metadata, transitions(job.status, status))
+
+    async def _write_raw(self, body: dict[str, Any], before: Status | None, status: Status) -> bool:
+        """Replace the status unless it is there already. Raises ConflictError where the job was changed meanwhile."""
+        if before is not None and before == status:
+            return False
+        plain = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        await self._cluster.replace(DISTILLATION_JOBS, {**body, "status": plain}, subresource="status")
+        return True
+
+    async def _tell(self, job: Metadata, events: list[Event]) -> None:
+        assert job.namespace is not None, "an object of the API server has a namespace"
+        for number, event in enumerate(events):
+            try:
+                await self._cluster.create(EVENTS, job.namespace, manifest(event, job, self._identity, number))
+            except ClusterError as error:
+                logger.warning("event %s not told: %s", event.reason, error, extra={"job": job.name})
+
+
+def _identity_of(body: dict[str, Any]) -> Metadata:
+    return Metadata.model_validate(body["metadata"])
+
+
+def _status_of(body: dict[str, Any]) -> Status | None:
+    try:
+        return Status.model_validate(body["status"]) if body.get("status") else None
+    except ValidationError:
+        return None  # of another version; it is written anew

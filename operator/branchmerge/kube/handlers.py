@@ -1,0 +1,39 @@
+"""kopf's part: it watches jobs and puts their keys on the queue. Its handlers do nothing else, because their errors
+would be dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kopf
+
+from branchmerge.api.resource import GROUP, PLURAL, VERSION
+from branchmerge.kube.controller import JobKey
+from branchmerge.kube.workqueue import WorkQueue
+
+
+def register(registry: kopf.OperatorRegistry, queue: WorkQueue[JobKey], phases: dict[JobKey, str]) -> None:
+    """Have every event of a job queue it; `phases` is kept current for the metrics."""
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    def _on_job(event: kopf.RawEvent, namespace: str | None, name: str | None, **_: Any) -> None:
+        assert namespace is not None
+        assert name is not None
+        key = (namespace, name)
+        if event["type"] == "DELETED":
+            phases.pop(key, None)
+        else:
+            phases[key] = (event["object"].get("status") or {}).get("phase", "Pending")
+        queue.add(key)
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf without finalizers, annotations, events and peering of its own."""
+    own = kopf.OperatorSettings()
+    own.posting.enabled = False
+    own.peering.standalone = True
+    own.persistence.diffbase_storage = kopf.StatusDiffBaseStorage(field="status.kopf")
+    own.scanning.disabled = True
+    own.networking.request_timeout = 30
+    own.watching.server_timeout = 300
+    return own

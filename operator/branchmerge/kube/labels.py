@@ -1,0 +1,18 @@
+"""How children say what they belong to."""
+
+from __future__ import annotations
+
+from branchmerge.api.resource import GROUP
+
+JOB_LABEL = f"{GROUP}/job"
+"""Name of the job; what children and pods are watched by."""
+KIND_LABEL = f"{GROUP}/stage-kind"
+STAGE_ANNOTATION = f"{GROUP}/stage"
+FINGERPRINT_ANNOTATION = f"{GROUP}/fingerprint"
+ATTEMPT_ANNOTATION = f"{GROUP}/attempt"
+GPUS_ANNOTATION = f"{GROUP}/gpus"
+OUTCOME_ANNOTATION = f"{GROUP}/outcome"
+"""The attempt's outcome, copied from its pod's termination message so that it outlives the pod."""
+STOPPED_ANNOTATION = f"{GROUP}/stopped"
+"""Why we stopped the attempt; set before it is stopped, so that its end is not taken for a failure."""
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"

@@ -1,0 +1,96 @@
+"""Children as they are sent to the API server, beside the job that they are made for. Written anew by `make golden`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from branchmerge.core.model import Start
+from branchmerge.kube.manifests import child_manifest
+from branchmerge.kube.settings import OperatorSettings
+from builders import make_job
+from world import World
+
+FOLDER = Path(__file__).parent / "manifests"
+
+SETTINGS = OperatorSettings.model_validate(
+    {
+        "trainerImage": "registry.example/trainer:1",
+        "imagePullSecrets": ["registry"],
+        "progressUrl": "http://branchmerge.system.svc:8080/progress",
+        "pools": {
+            "h100": {
+                "nodeSelector": {"pool": "h100"},
+                "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+                "queue": "training",
+                "cpu": "64",
+                "memory": "900Gi",
+            }
+        },
+    }
+)
+
+CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "a branch on four nodes of a pool with a queue": (
+        {"resources": {"pool": "h100", "nodes": 4, "gpusPerNode": 8}, "training.globalBatchSize": 32},
+        "train/math",
+    ),
+    "a branch on one node without accelerators": ({"resources": {"cpu": "2", "memory": "4Gi"}}, "train/math"),
+    "a merge in a folder of the volume": (
+        {"workspace.path": "team/tiny", "merge.resources": {"memory": "64Gi"}},
+        "merge/math-science",
+    ),
+    "an evaluation on eight accelerators": (
+        {"evaluation.resources": {"pool": "h100", "gpusPerNode": 8}},
+        "evaluate/merged",
+    ),
+}
+
+
+class PlainDumper(yaml.SafeDumper):
+    """YAML as people write it: equal parts are written out, not referred to."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def containers_of(child: dict[str, Any]) -> list[dict[str, Any]]:
+    """The container of every kind of pod."""
+    replicas = child["spec"].get("pytorchReplicaSpecs", {"Job": child["spec"]}).values()
+    return [replica["template"]["spec"]["containers"][0] for replica in replicas]
+
+
+def start_of(edits: dict[str, Any], stage: str) -> tuple[Start, World]:
+    """The first start of that stage in a world in which everything ends well."""
+    edits = {"workspace": {"persistentVolumeClaim": {"claimName": "models"}}} | edits
+    world = World(make_job(edits, namespace="team", uid="0b0e5c1e-0000-4000-8000-000000000000"))
+    while True:
+        made = world.plan()
+        for action in made.actions:
+            if isinstance(action, Start) and action.stage.name == stage:
+                return action, world
+        assert made.actions, f"{stage} never starts"
+        world.perform(made.actions)
+        for attempt in world.active():
+            world.end(attempt)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_child_is_as_it_was(case: str) -> None:
+    edits, stage = CASES[case]
+    action, world = start_of(edits, stage)
+    child = child_manifest(action, world.job, SETTINGS)
+    orders = {container["env"][0]["value"] for container in containers_of(child)}
+    assert orders == {action.config.to_json()}
+    for container in containers_of(child):
+        container["env"][0]["value"] = "(the stage's orders)"
+    text = yaml.dump(child, Dumper=PlainDumper, sort_keys=False, width=120)
+
+    path = FOLDER / f"{case.replace(' ', '-')}.yaml"
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(text)
+    assert text == path.read_text(), "run `make golden` and read the diff"

@@ -1,0 +1,152 @@
+"""Raw children and pods -> attempts: every way that an attempt can end on Kubernetes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from branchmerge.api.stage import ExitCode, Outcome
+from branchmerge.core.model import AttemptState, FailureClass
+from branchmerge.kube.observe import attempt_of, results_of
+from builders import EPOCH, at, make_result
+
+NOW = at(600)
+Raw = dict[str, Any]
+
+
+def stamp(seconds: float) -> str:
+    return (EPOCH + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def child(
+    *conditions: str, kind: str = "PyTorchJob", annotations: dict[str, str] | None = None, **metadata: Any
+) -> Raw:
+    """A child of train/math with conditions that are true."""
+    return {
+        "kind": kind,
+        "metadata": {
+            "name": "tiny-train-math-ffffffff-1",
+            "creationTimestamp": stamp(0),
+            "annotations": {
+                "branchmerge.dev/stage": "train/math",
+                "branchmerge.dev/fingerprint": "f" * 64,
+                "branchmerge.dev/attempt": "1",
+                "branchmerge.dev/gpus": "16",
+                **(annotations or {}),
+            },
+            **metadata,
+        },
+        "status": {
+            "conditions": [
+                # A condition that was true once comes last: position means nothing.
+                *({"type": name, "status": "True", "lastTransitionTime": stamp(300)} for name in conditions),
+                {"type": "Running", "status": "False", "lastTransitionTime": stamp(10)},
+            ]
+        },
+    }
+
+
+def pod(phase: str, exit_code: int | None = None, outcome: Outcome | None = None, **fields: Any) -> Raw:
+    """A pod of that child."""
+    status: Raw = {"phase": phase}
+    if exit_code is not None:
+        terminated = {"exitCode": exit_code, "finishedAt": stamp(290), "reason": fields.pop("reason", "Error")}
+        if outcome is not None:
+            terminated["message"] = outcome.to_bytes().decode()
+        status["containerStatuses"] = [{"name": "pytorch", "state": {"terminated": terminated}}]
+    if "disruption" in fields:
+        reason = fields.pop("disruption")
+        status["conditions"] = [{"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "bye"}]
+    return {"metadata": {"name": "pod", **fields}, "status": status}
+
+
+def said(code: int, reason: str = "Error", message: str = "words") -> Outcome:
+    return Outcome(exit_code=code, reason=reason, message=message)
+
+
+INPUT = said(ExitCode.INPUT, "InvalidInput", "spec.x: wrong: fix it")
+STOPPED = {"branchmerge.dev/stopped": "Suspended"}
+
+ENDINGS: dict[str, tuple[Raw, list[Raw], FailureClass, str]] = {
+    "a rank failed, its peer was told to end": (
+        child("Failed"), [pod("Failed", 143, said(143)), pod("Failed", 1, said(1, "Error", "boom"))],
+        FailureClass.FAILURE, "Error"),
+    "the user's input is wrong": (
+        child("Failed"), [pod("Failed", 64, INPUT)], FailureClass.PERMANENT, "InvalidInput"),
+    "out of memory, the launcher had no time for words": (
+        child("Failed"), [pod("Failed", 137, reason="OOMKilled")], FailureClass.FAILURE, "OOMKilled"),
+    "evicted while it trained": (
+        child("Failed"), [pod("Failed", 143, said(143), disruption="EvictionByEvictionAPI")],
+        FailureClass.DISRUPTION, "EvictionByEvictionAPI"),
+    "preempted, and a peer failed because of it": (
+        child("Failed"), [pod("Failed", 1, said(1)), pod("Failed", 137, disruption="PreemptionByScheduler")],
+        FailureClass.DISRUPTION, "PreemptionByScheduler"),
+    "told to end by someone without a condition": (
+        child("Failed"), [pod("Failed", 143, said(143))], FailureClass.DISRUPTION, "Terminated"),
+    "its pods are gone without a word": (child("Failed"), [], FailureClass.DISRUPTION, "PodsLost"),
+    "its node no longer answers": (
+        child("Running"), [pod("Running", deletionTimestamp=stamp(500))], FailureClass.DISRUPTION, "PodsLost"),
+    "transient trouble outside": (
+        child("Failed"), [pod("Failed", 75, said(75, "Transient"))], FailureClass.FAILURE, "Transient"),
+    "a container that never reached the launcher": (
+        child("Failed"), [pod("Failed", 127)], FailureClass.FAILURE, "ContainerFailed"),
+    "stopped by us, its pods are gone": (
+        child("Suspended", annotations=STOPPED), [], FailureClass.STOPPED, "Stopped"),
+    "stopped by us, and it failed on the way": (
+        child("Failed", annotations=STOPPED), [pod("Failed", 1, said(1))], FailureClass.STOPPED, "Stopped"),
+    "the pod is gone, but its outcome was kept": (
+        child("Failed", annotations={"branchmerge.dev/outcome": INPUT.to_json()}), [],
+        FailureClass.PERMANENT, "InvalidInput"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDINGS)
+def test_each_ending_has_its_class(case: str) -> None:
+    raw, pods, failure, reason = ENDINGS[case]
+
+    attempt = attempt_of(raw, pods, None, NOW)
+
+    assert attempt.state is AttemptState.FAILED
+    assert (attempt.failure, attempt.reason) == (failure, reason)
+    assert attempt.ended_at is not None
+
+
+ACTIVE: dict[str, tuple[Raw, list[Raw], AttemptState]] = {
+    "just created": (child(), [], AttemptState.RUNNING),
+    "running": (child("Created", "Running"), [pod("Running")], AttemptState.RUNNING),
+    "waits in its queue": (child("Suspended"), [], AttemptState.RUNNING),
+    "told to stop, its pods still run": (
+        child("Suspended", annotations=STOPPED), [pod("Running")], AttemptState.STOPPING),
+    "told to stop, its controller has not seen it yet": (
+        child("Running", annotations=STOPPED), [], AttemptState.STOPPING),
+    "being deleted": (child("Running", deletionTimestamp=stamp(590)), [pod("Running")], AttemptState.STOPPING),
+    "a pod within its grace period": (
+        child("Running"), [pod("Running", deletionTimestamp=stamp(595))], AttemptState.RUNNING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ACTIVE)
+def test_what_holds_resources_is_active(case: str) -> None:
+    raw, pods, state = ACTIVE[case]
+    assert attempt_of(raw, pods, None, NOW).state is state
+
+
+@pytest.mark.parametrize(("kind", "condition"), [("PyTorchJob", "Succeeded"), ("Job", "Complete")])
+def test_success_brings_its_result(kind: str, condition: str) -> None:
+    result = make_result("train/math", "f" * 64)
+    outcome = Outcome(exit_code=0, reason="Completed", result=result)
+    raw, pods = child(condition, kind=kind), [pod("Succeeded", 0, outcome)]
+
+    attempt = attempt_of(raw, pods, None, NOW)
+
+    assert attempt.state is AttemptState.SUCCEEDED
+    assert attempt.gpus == 16
+    assert results_of([(raw, pods)]) == {("train/math", "f" * 64): result}
+
+
+def test_words_of_the_kubelet_are_no_outcome() -> None:
+    raw, pods = child("Failed"), [pod("Failed", 128)]
+    pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = "failed to create containerd task"
+    assert attempt_of(raw, pods, None, NOW).failure is FailureClass.FAILURE
