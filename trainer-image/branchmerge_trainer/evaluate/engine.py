@@ -42,7 +42,6 @@ class TransformersEngine:
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", device_map="auto" if torch.cuda.is_available() else None, local_files_only=True
         )
-        self._model.eval()
         self._ends = sorted(end_of_turn_ids(self._tokenizer, self._model.generation_config))
         if not self._ends:
             raise InputError(

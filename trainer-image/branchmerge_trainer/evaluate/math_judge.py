@@ -6,9 +6,9 @@ process of its own a judgement can be given up, and its memory is bounded.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import resource
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -26,12 +26,9 @@ _MEMORY_BYTES = 4 << 30
 class MathJudge:
     """A process that compares answers. Use it as a context manager; the process starts at the first question."""
 
-    def __init__(
-        self, seconds: float = _JUDGEMENT_SECONDS, compare: Callable[[str, str], Verdict] | None = None
-    ) -> None:
-        """`seconds`: longest judgement; an answer that takes longer is wrong. `compare` runs in the process."""
+    def __init__(self, seconds: float = _JUDGEMENT_SECONDS) -> None:
+        """`seconds`: longest judgement; an answer that takes longer is wrong."""
         self._seconds = seconds
-        self._compare = compare or equivalent
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
 
@@ -45,28 +42,37 @@ class MathJudge:
 
     def judge(self, text: str, answer: str) -> Verdict:
         """Compare what the model concluded with the reference."""
-        connection = self._connection or self._start()
-        connection.send((text, answer))
+        connection = self._ready()
         try:
+            connection.send((text, answer))
             if connection.poll(self._seconds):
                 verdict: Verdict = connection.recv()
                 return verdict
-        except EOFError:
+        except (EOFError, OSError):
             pass  # the process died over this answer, such as from lack of memory
         self._stop()
         return NO_ANSWER
 
+    def _ready(self) -> Connection:
+        if self._connection is not None and self._process is not None and self._process.is_alive():
+            return self._connection
+        self._stop()
+        return self._start()
+
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._compare), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
         self._connection = ours
-        if not ours.poll(_STARTING_SECONDS):
-            raise RuntimeError(f"the process that judges mathematics did not start in {_STARTING_SECONDS:.0f} s")
-        ours.recv()
-        return ours
+        try:
+            if ours.poll(_STARTING_SECONDS):
+                ours.recv()
+                return ours
+        except EOFError:
+            pass  # it said why on standard error
+        raise RuntimeError("the process that judges mathematics did not start")
 
     def _stop(self) -> None:
         if self._process is not None:
@@ -117,11 +123,12 @@ def _expressions(text: str, *, whole: bool) -> list[object]:
     return found
 
 
-def _serve(connection: Connection, compare: Callable[[str, str], Verdict]) -> None:
+def _serve(connection: Connection) -> None:
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    import math_verify  # noqa: F401 - so that the first judgement has all its time
+    import math_verify  # noqa: F401 - now, so that the first judgement has all its time
 
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns with the whole text of an answer
     connection.send("ready")
     while True:
         try:
@@ -129,6 +136,6 @@ def _serve(connection: Connection, compare: Callable[[str, str], Verdict]) -> No
         except EOFError:
             return
         try:
-            connection.send(compare(text, answer))
+            connection.send(equivalent(text, answer))
         except MemoryError:
             connection.send(NO_ANSWER)

@@ -1,0 +1,168 @@
+"""Which part of a completion counts, and when it is right."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.context import SpawnProcess
+
+import psutil
+import pytest
+
+from branchmerge_trainer.evaluate.math_judge import MathJudge, last_boxed
+from branchmerge_trainer.evaluate.scoring import NO_ANSWER, Verdict, final_text, score_choice, score_exact
+
+PLANETS = ("Mercury", "Venus", "Earth", "Mars")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "text"),
+    [
+        pytest.param("Q:", "42", "42", id="no trace at all"),
+        pytest.param("Q:", "<think>6*7</think>42", "42", id="what follows the trace"),
+        pytest.param("Q:<think>\n", "6*7\n</think>\n\n42\n", "42", id="the prompt opened the trace"),
+        pytest.param("Q:", "<think>a</think>1<think>b</think>2", "2", id="the last trace counts"),
+        pytest.param("Q:", "the tag </think> ends it: </think>7", "7", id="a trace that quotes the tag"),
+        pytest.param("Q:", "<think>6*7=4", None, id="a trace that was cut off"),
+        pytest.param("Q:<think>\n", "42", None, id="a trace that the prompt opened and nothing closed"),
+        pytest.param("Q: what is <think>?", "a tag", "a tag", id="the question only speaks of a trace"),
+        pytest.param("Q:", "<think>x</think>", "", id="nothing follows"),
+    ],
+)
+def test_what_counts_is_what_follows_the_trace(prompt: str, completion: str, text: str | None) -> None:
+    assert final_text(prompt, completion) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "correct"),
+    [("222", True), (" 222\n", True), ("2222", False), ("", False), ("22 2", False)],
+)
+def test_an_exact_answer_is_equal_but_for_white_space_around_it(text: str, correct: bool) -> None:
+    assert score_exact(text, "222").correct is correct
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        pytest.param("B", "B", id="a letter"),
+        pytest.param("b", "B", id="a small letter"),
+        pytest.param("(C)", "C", id="in brackets"),
+        pytest.param("**D**", "D", id="in bold"),
+        pytest.param("C) Earth", "C", id="a letter, a mark and its text"),
+        pytest.param("D. Because it is red", "D", id="a letter with a full stop"),
+        pytest.param("The answer is B.", "B", id="said to be the answer"),
+        pytest.param("the correct answer is **(d)**", "D", id="said to be the answer, in bold and brackets"),
+        pytest.param("**Answer:** A", "A", id="after a bold label"),
+        pytest.param("Answer: $\\boxed{C}$", "C", id="boxed"),
+        pytest.param("\\boxed{\\text{B}}", "B", id="boxed as text"),
+        pytest.param("\\boxed{(B)}", "B", id="boxed in brackets"),
+        pytest.param("The answer could be A, but no: the answer is D", "D", id="the last claim counts"),
+        pytest.param("The answer is A. So \\boxed{B}", "B", id="a box is worth more than a claim"),
+        pytest.param("A is wrong and B is wrong, so option C is correct", "C", id="an option that is correct"),
+        pytest.param("We rule out A and B.\n\nC", "C", id="a last line that is a letter"),
+        pytest.param("A cat sleeps, hence B", "B", id="an article is no letter"),
+        pytest.param("I think it must be D", "D", id="a pronoun is no letter"),
+        pytest.param("Mars", "D", id="the text of a choice"),
+        pytest.param("mars.", "D", id="the text of a choice, written otherwise"),
+        pytest.param("It is Venus", None, id="a choice within a sentence is no answer"),
+        pytest.param("The answer is E", None, id="a letter that is no choice"),
+        pytest.param("none of these", None, id="no letter"),
+        pytest.param("I don't know", None, id="a word's first letter is no letter"),
+        pytest.param("The answer isn't clear", None, id="an apostrophe"),
+        pytest.param("", None, id="nothing"),
+    ],
+)
+def test_the_letter_that_an_answer_settles_on(text: str, letter: str | None) -> None:
+    assert score_choice(text, "B", PLANETS) == Verdict(letter == "B", letter)
+
+
+def test_without_choices_every_letter_is_possible() -> None:
+    assert score_choice("The answer is J", "J").correct
+
+
+@pytest.fixture(scope="module")
+def judge() -> Iterator[MathJudge]:
+    with MathJudge() as judge:
+        yield judge
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "correct"),
+    [
+        pytest.param("42", "42", True, id="a number"),
+        pytest.param("so it is \\boxed{\\frac{1}{2}}", "0.5", True, id="a boxed fraction and a decimal"),
+        pytest.param("\\boxed{41}? No, \\boxed{42}", "42", True, id="the last box counts"),
+        pytest.param("\\boxed{42}? No, \\boxed{41}", "42", False, id="only the last box counts"),
+        pytest.param("First 7, then 42", "42", True, id="the last number counts"),
+        pytest.param("First 42, then 7", "42", False, id="only the last number counts"),
+        pytest.param("x^2+2x+1", "(x+1)^2", True, id="a bare expression"),
+        pytest.param("\\boxed{2\\sqrt{3}}", "\\sqrt{12}", True, id="roots"),
+        pytest.param("\\boxed{1,2}", "2,1", True, id="a list of solutions in another order"),
+        pytest.param("\\boxed{(1,2)}", "(2,1)", False, id="a point is in order"),
+        pytest.param("\\boxed{x=3}", "3", True, id="an equation and its right side"),
+        pytest.param("\\boxed{1{,}000}", "1000", True, id="a thousands separator"),
+        pytest.param("\\boxed{50\\%}", "50\\%", True, id="a percentage"),
+        pytest.param("$\\frac12$", "$\\frac{1}{2}$", True, id="a reference in dollar signs"),
+        pytest.param("\\boxed{Tuesday}", "Tuesday", True, id="words"),
+        pytest.param("\\boxed{Monday}", "Tuesday", False, id="other words"),
+        pytest.param("\\boxed{42", "42", True, id="a box that is not closed"),
+        pytest.param("no idea", "42", False, id="no expression"),
+        pytest.param("", "42", False, id="nothing"),
+    ],
+)
+def test_equivalent_mathematics_is_right(judge: MathJudge, text: str, answer: str, correct: bool) -> None:
+    assert judge.judge(text, answer).correct is correct
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{\frac{1}{2}} and \boxed{\sqrt{\frac{3}{4}}}.", r"\sqrt{\frac{3}{4}}"),
+        (r"\boxed{1} and \boxed{2", "1"),
+        ("none", None),
+    ],
+)
+def test_the_last_complete_box(text: str, content: str | None) -> None:
+    assert last_boxed(text) == content
+
+
+ENDLESS = r"\boxed{9^{9^9}}"
+
+
+def test_the_next_answer_is_judged_whatever_the_last_one_did_to_the_judge() -> None:
+    with MathJudge(seconds=3) as judge:
+        assert judge.judge(ENDLESS, "1") == NO_ANSWER, "it took too long"
+        assert judge.judge("1", "1").correct
+        threading.Timer(0.3, process_of(judge).kill).start()
+        assert judge.judge(ENDLESS, "1") == NO_ANSWER, "the judge died over it"
+        assert judge.judge("1", "1").correct
+        process_of(judge).kill()
+        process_of(judge).join()
+        assert judge.judge("1", "1").correct, "the judge had died before"
+
+
+def process_of(judge: MathJudge) -> SpawnProcess:
+    assert judge._process is not None
+    return judge._process
+
+
+def test_the_judge_does_not_outlive_its_parent() -> None:
+    script = (
+        "import time\n"
+        "from branchmerge_trainer.evaluate.math_judge import MathJudge\n"
+        "judge = MathJudge()\n"
+        "judge.judge('1', '1')\n"
+        "print(judge._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
