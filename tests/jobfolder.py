@@ -23,7 +23,10 @@ JOB: dict[str, Any] = {
             {"name": "coding", "data": {"sources": [{"path": "data/coding.jsonl"}]}},
         ],
         "merge": {"recipe": [{"name": "final", "method": "arcee_fusion", "base": "coding", "models": ["math"]}]},
-        "evaluation": {"suites": [{"name": "house", "path": "eval/house.jsonl", "method": "exact"}]},
+        "evaluation": {
+            "models": ["student", "merged"],
+            "suites": [{"name": "house", "path": "eval/house.jsonl", "method": "exact"}],
+        },
         "retry": {"backoffSeconds": 0},
     },
 }
@@ -34,8 +37,6 @@ STAGES = [
     "train/coding",
     "merge/final",
     "evaluate/student",
-    "evaluate/specialist/math",
-    "evaluate/specialist/coding",
     "evaluate/merged",
     "report",
 ]
@@ -46,7 +47,7 @@ def make_folder(root: Path, spec: Mapping[str, Any] | None = None) -> Path:
     for branch in ("math", "coding"):
         row = {"messages": [{"role": "user", "content": branch}, {"role": "assistant", "content": "yes"}]}
         write_rows(root / "data" / f"{branch}.jsonl", [row] * 3)
-    write_rows(root / "eval" / "house.jsonl", [{"id": "1", "prompt": "well?", "answer": "yes"}] * 100)
+    write_rows(root / "eval" / "house.jsonl", [question(number) for number in range(100)])
     make_student(root / "student")
     document = copy.deepcopy(JOB)
     document["spec"] |= spec or {}
@@ -58,6 +59,11 @@ def write_job(root: Path, document: Mapping[str, Any]) -> Path:
     file = root / "job.yaml"
     file.write_text(yaml.safe_dump(dict(document), sort_keys=False))
     return file
+
+
+def question(number: int) -> dict[str, str]:
+    """A row of a suite."""
+    return {"id": str(number), "prompt": f"{number}?", "answer": "yes"}
 
 
 def write_rows(path: Path, rows: list[Any]) -> None:

@@ -1,5 +1,6 @@
-"""A trainer that computes nothing: real processes that keep the contract of a stage, in a tenth of a second.
+"""A trainer that computes nothing: real processes that keep the contract of a stage, in a twentieth of a second.
 
+It speaks the contract's JSON without the project's models, because those take longer to import than all its work.
 What a stage does is told by the environment variable QUICK, JSON of stage name (or "*") -> settings:
 `steps`, `seconds` (a step), `every` (steps between checkpoints), `exit` and `message` (fail so after the last step),
 `fail_first` (only the first n attempts fail), `ranks` (children in sessions of their own), `stubborn` (ignores
@@ -19,27 +20,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from branchmerge.api.stage import Outcome, Progress, Score, StageConfig, StageResult
+Json = dict[str, Any]
 
 stopped = False
 
 
 def main() -> int:
-    config = StageConfig.model_validate_json(os.environ["BRANCHMERGE_STAGE"])
+    config = json.loads(os.environ["BRANCHMERGE_STAGE"])
     workspace = Path(os.environ["BRANCHMERGE_WORKSPACE"])
     told = json.loads(os.environ.get("QUICK", "{}"))
-    settings = told.get(config.stage) or told.get("*") or {}
+    settings = told.get(config["stage"]) or told.get("*") or {}
     install_signals(settings)
     ranks = [subprocess.Popen(["/bin/sleep", "600"], start_new_session=True) for _ in range(settings.get("ranks", 0))]
     outcome = carry_out(config, workspace, settings)
     for rank in ranks:
         rank.kill()
-    Path(os.environ["BRANCHMERGE_TERMINATION_LOG"]).write_bytes(outcome.to_bytes())
-    print(f"{outcome.reason}: {outcome.message}", flush=True)
-    return outcome.exit_code
+    Path(os.environ["BRANCHMERGE_TERMINATION_LOG"]).write_text(json.dumps(outcome))
+    print(f"{outcome['reason']}: {outcome['message']}", flush=True)
+    return int(outcome["exitCode"])
 
 
-def install_signals(settings: dict[str, Any]) -> None:
+def install_signals(settings: Json) -> None:
     def stop(*_: Any) -> None:
         global stopped
         stopped = True
@@ -47,8 +48,8 @@ def install_signals(settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if settings.get("stubborn") else stop)
 
 
-def carry_out(config: StageConfig, workspace: Path, settings: dict[str, Any]) -> Outcome:
-    work = workspace / config.work
+def carry_out(config: Json, workspace: Path, settings: Json) -> Json:
+    work = workspace / f"{config['output']}.work"
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = work / "step"
     done = int(checkpoint.read_text()) if checkpoint.exists() else 0
@@ -56,54 +57,55 @@ def carry_out(config: StageConfig, workspace: Path, settings: dict[str, Any]) ->
     for step in range(done + 1, steps + 1):
         time.sleep(settings.get("seconds", 0.01))
         with (workspace / "steps.log").open("a") as log:
-            log.write(f"{config.stage} {step}\n")
-        report(Progress(phase="training", step=step, steps=steps, loss=1 / step, updated_at=datetime.now(UTC)))
+            log.write(f"{config['stage']} {step}\n")
+        progress = {"phase": "training", "step": step, "steps": steps, "loss": 1 / step, "updatedAt": now()}
+        replace(Path(os.environ["BRANCHMERGE_PROGRESS_FILE"]), json.dumps(progress))
         if step % settings.get("every", 1) == 0 or stopped:
-            save(checkpoint, step)
+            replace(checkpoint, str(step))
         if stopped:
-            return Outcome(exit_code=143, reason="Interrupted", message=f"saved step {step}")
+            return outcome(143, "Interrupted", f"saved step {step}")
     if "dies" in settings:
         os.kill(os.getpid(), settings["dies"])
-    if "exit" in settings and config.attempt <= settings.get("fail_first", 1000):
-        return Outcome(exit_code=settings["exit"], reason="Told", message=settings.get("message", "as it was told"))
+    if "exit" in settings and config["attempt"] <= settings.get("fail_first", 1000):
+        return outcome(settings["exit"], "Told", settings.get("message", "as it was told"))
     publish(config, workspace)
-    return Outcome(exit_code=0, reason="Completed")
+    return outcome(0, "Completed", "")
 
 
-def report(progress: Progress) -> None:
-    path = Path(os.environ["BRANCHMERGE_PROGRESS_FILE"])
+def outcome(exit_code: int, reason: str, message: str) -> Json:
+    return {"exitCode": exit_code, "reason": reason, "message": message}
+
+
+def publish(config: Json, workspace: Path) -> None:
+    final = workspace / config["output"]
+    folder = final.with_name(f"{final.name}.new-{config['attempt']}")
+    folder.mkdir(parents=True)
+    score = {"suite": "house", "metric": "pass@1", "value": 0.5, "ci95": [0.4, 0.6], "n": 100}
+    result = {
+        "stage": config["stage"],
+        "fingerprint": config["fingerprint"],
+        "digest": config["fingerprint"][::-1],
+        "startedAt": now(),
+        "finishedAt": now(),
+        "scores": [score] if config["stage"].startswith("evaluate/") else [],
+    }
+    if config["stage"] == "report":
+        for name in ("README.md", "report.html", "report.json"):
+            (folder / name).write_text(f'{{"is": "{name}"}}')
+    lineage = {key: config[key] for key in ("stage", "fingerprint", "ingredients")}
+    (folder / "lineage.json").write_text(json.dumps(lineage))
+    (folder / "result.json").write_text(json.dumps(result))
+    folder.rename(final)
+
+
+def replace(path: Path, text: str) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(progress.to_json())
+    temporary.write_text(text)
     temporary.replace(path)
 
 
-def save(checkpoint: Path, step: int) -> None:
-    temporary = checkpoint.with_suffix(".tmp")
-    temporary.write_text(str(step))
-    temporary.replace(checkpoint)
-
-
-def publish(config: StageConfig, workspace: Path) -> None:
-    final = workspace / config.output
-    folder = final.with_name(f"{final.name}.new-{config.attempt}")
-    folder.mkdir(parents=True)
-    now = datetime.now(UTC)
-    scores = []
-    if config.stage.startswith("evaluate/"):
-        scores = [Score(suite="house", metric="pass@1", value=0.5, ci95=(0.4, 0.6), n=100)]
-    result = StageResult(
-        stage=config.stage,
-        fingerprint=config.fingerprint,
-        digest=config.fingerprint[::-1],
-        started_at=now,
-        finished_at=now,
-        scores=scores,
-    )
-    (folder / "lineage.json").write_text(
-        json.dumps({"stage": config.stage, "fingerprint": config.fingerprint, "ingredients": config.ingredients})
-    )
-    (folder / "result.json").write_text(result.to_json())
-    folder.rename(final)
+def now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Any
 
 import psutil
 import pytest
-from builders import make_job
 
 from branchmerge.api.compute import Resources
 from branchmerge.core.graph import build_graph
@@ -27,6 +26,7 @@ from branchmerge.local.capacity import Capacity
 from branchmerge.local.executor import LocalExecutor
 from branchmerge.local.layout import RunFolder
 from branchmerge.local.machine import Machine
+from builders import make_job
 
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 """A test that drops an executor as if its process were killed also drops handles of its children."""
@@ -169,7 +169,7 @@ def test_a_node_gets_the_environment_of_the_training_operator(bench: Bench, monk
 
 
 def test_a_stop_lets_it_save_and_spends_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick(monkeypatch, **SLOW)
+    quick(monkeypatch, steps=1000, seconds=0.5)
     bench.start()
     bench.training()
     bench.stop()

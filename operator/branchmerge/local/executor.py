@@ -134,6 +134,8 @@ class LocalExecutor:
         """End every attempt at once, without writing anything; the next observation concludes them."""
         for record in self._active():
             processes.sweep(self._store.folder(record.child))
+        for handle in self._handles.values():
+            handle.poll()
 
     def _active(self) -> list[AttemptRecord]:
         return [record for record in self._records.values() if record.end is None]

@@ -1,9 +1,9 @@
-"""Looks at the first rows of data files, so that a wrong column is known before anything is trained."""
+"""Looks at the rows of data files, so that a wrong column is known before anything is trained."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,43 +12,48 @@ from branchmerge.api.data import Columns
 from branchmerge.api.evaluation import ScoreMethod, Suite
 
 _LOOKED_AT = 50
+"""Rows of a branch's data; the rest is looked at by its curation, which comes first. Of a suite all are: it is read
+only when everything is trained."""
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
+_PARQUET = ".parquet"
 _PARQUET_MAGIC = b"PAR1"
-_FORMATS = frozenset({".jsonl", ".ndjson", ".json", ".parquet"})
+
+Check = Callable[[Mapping[str, Any]], str | None]
+"""A row's problem, None where it has none."""
 
 
 def data_problem(file: Path, columns: Columns) -> str | None:
     """The first thing that is wrong with a branch's data file, as far as its first rows tell; None where nothing is."""
-    if file.is_dir():
-        return f"{file}: is a folder: name one file, and add a source for each other"
-    suffixes = [suffix for suffix in file.suffixes[-2:] if suffix in _FORMATS]
-    if not suffixes:
-        return f"{file}: unknown file format: use {', '.join(sorted(_FORMATS))}"
-    if file.stat().st_size == 0:
-        return f"{file}: is empty: name a file that has rows"
-    if file.suffix == ".parquet":
-        with file.open("rb") as stream:
-            return None if stream.read(4) == _PARQUET_MAGIC else f"{file}: is no Parquet file: name the right file"
-    if file.suffix not in _JSON_LINES:
-        return None  # compressed, or one JSON document: the curation reads it whole
-    return _first_problem(file, lambda row: _columns_problem(row, columns))
+    return _first_problem(file, lambda row: _columns_problem(row, columns), _LOOKED_AT)
 
 
 def suite_problem(file: Path, suite: Suite) -> str | None:
-    """The first thing that is wrong with a suite's questions, as far as the first rows tell; None where nothing is."""
+    """The first thing that is wrong with a suite's questions; None where nothing is."""
+    seen: set[str] = set()
+    return _first_problem(file, lambda row: _question_problem(row, suite, seen), None)
+
+
+def _first_problem(file: Path, check: Check, limit: int | None) -> str | None:
+    formats = {*_JSON_LINES, _PARQUET}
+    if not formats.intersection(file.suffixes[-2:]):  # the last may be a compression: `.jsonl.gz`
+        return f"{file}: unknown file format: use {', '.join(sorted(formats))}"
     if file.is_dir():
-        return f"{file}: is a folder: name one JSONL file"
-    return _first_problem(file, lambda row: _question_problem(row, suite))
+        return f"{file}: is a folder: name one file"
+    if file.stat().st_size == 0:
+        return f"{file}: is empty: name a file that has rows"
+    if file.suffix == _PARQUET:
+        with file.open("rb") as stream:
+            return None if stream.read(4) == _PARQUET_MAGIC else f"{file}: is no Parquet file: name the right one"
+    return _first_bad_row(file, check, limit) if file.suffix in _JSON_LINES else None
 
 
-def _first_problem(file: Path, check: Any) -> str | None:
+def _first_bad_row(file: Path, check: Check, limit: int | None) -> str | None:
     count = 0
     try:
-        for number, row in islice(_rows(file), _LOOKED_AT):
+        for number, row in islice(_rows(file), limit):
             count += 1
-            if not isinstance(row, dict):
-                return f"{file}:{number}: is no JSON object: put one row a line"
-            if problem := check(row):
+            problem = check(row) if isinstance(row, dict) else "is no JSON object: write one row a line"
+            if problem:
                 return f"{file}:{number}: {problem}"
     except UnicodeDecodeError:
         return f"{file}: is no UTF-8 text: save it as UTF-8"
@@ -80,13 +85,17 @@ def _columns_problem(row: Mapping[str, Any], columns: Columns) -> str | None:
     return None
 
 
-def _question_problem(row: Mapping[str, Any], suite: Suite) -> str | None:
-    if row.get("prompt") is None and row.get("messages") is None:
-        return "has neither prompt nor messages: add the question"
-    needed = ["id", "answer", *(["choices"] if suite.method is ScoreMethod.CHOICE else [])]
-    for key in needed:
-        if row.get(key) is None:
-            return f"has no {key!r}: add it, each question needs {', '.join(needed)}"
+def _question_problem(row: Mapping[str, Any], suite: Suite, seen: set[str]) -> str | None:
+    if (row.get("prompt") is None) == (row.get("messages") is None):
+        return "needs exactly one of prompt and messages: write the question into one of them"
+    for key in ("id", "answer"):
+        if not isinstance(row.get(key), str) or not row[key].strip():
+            return f"{key!r} is {row.get(key)!r}: write a text that is not empty"
+    if "choices" in row and suite.method is not ScoreMethod.CHOICE:
+        return f"has 'choices', which the method {suite.method} does not use: use the method choice"
+    if row["id"] in seen:
+        return f"the id {row['id']!r} is there twice: give each question its own"
+    seen.add(row["id"])
     return None
 
 

@@ -1,0 +1,336 @@
+"""Mistakes that are known before anything starts: each gets one line with place, value and fix."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from branchmerge.api.errors import InputError
+from branchmerge.local.fields import cluster_only
+from branchmerge.local.jobfile import load_job
+from branchmerge.local.machine import Machine
+from branchmerge.local.models import model_facts
+from branchmerge.local.preflight import input_problems, machine_problems
+from branchmerge.local.problems import lines_of
+from jobfolder import make_folder, question, write_rows
+
+DATA, SUITE, MODEL = "path: data/math.jsonl", "path: eval/house.jsonl", "model: student"
+"""Lines of the job's file that name them."""
+
+Damage = Callable[[Path], Any]
+
+
+def write(name: str, text: str) -> Damage:
+    return lambda root: (root / name).write_text(text)
+
+
+def remove(*names: str) -> Damage:
+    return lambda root: [(root / name).unlink() for name in names]
+
+
+def edit_spec(change: Callable[[dict[str, Any]], Any]) -> Damage:
+    def damage(root: Path) -> None:
+        document = yaml.safe_load((root / "job.yaml").read_text())
+        change(document["spec"])
+        (root / "job.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+    return damage
+
+
+def edit_json(name: str, **fields: Any) -> Damage:
+    def damage(root: Path) -> None:
+        file = root / name
+        file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+    return damage
+
+
+def rows(name: str, *rows: Any) -> Damage:
+    return lambda root: write_rows(root / name, list(rows))
+
+
+def truncate(name: str) -> Damage:
+    return lambda root: (root / name).write_bytes((root / name).read_bytes()[:-8])
+
+
+def index(**files: str) -> Damage:
+    """The student's weights in shards, of which only one is there."""
+
+    def damage(root: Path) -> None:
+        (root / "student/model.safetensors").rename(root / "student/one.safetensors")
+        (root / "student/model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+
+    return damage
+
+
+def problems_of(root: Path) -> list[str]:
+    try:
+        return input_problems(load_job(root / "job.yaml"))
+    except InputError as error:
+        return list(lines_of(error))
+
+
+def test_a_job_without_mistakes_has_none(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    assert problems_of(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "line", "said"),
+    [
+        pytest.param(
+            edit_spec(lambda spec: spec["training"].update(learnigRate=1)),
+            "learnigRate: 1",
+            "spec.training.learnigRate: unknown field: did you mean learningRate?",
+            id="unknown field",
+        ),
+        pytest.param(
+            edit_spec(lambda spec: spec["branches"][1].update(name="math")),
+            "branches:",
+            "spec.branches: 'math' is there 2 times",
+            id="two branches of one name",
+        ),
+        pytest.param(
+            edit_spec(lambda spec: spec["merge"]["recipe"][0].update(models=["physics"])),
+            "models:",
+            "no model 'physics': use one of coding, math, student",
+            id="a recipe names a missing branch",
+        ),
+        pytest.param(
+            edit_spec(
+                lambda spec: spec["merge"]["recipe"].insert(
+                    0, {"name": "first", "method": "arcee_fusion", "base": "coding", "models": ["final"]}
+                )
+            ),
+            "models:",
+            "'final' is made by a later step: move that step up",
+            id="a recipe comes out of order",
+        ),
+        pytest.param(
+            edit_spec(lambda spec: spec["merge"].pop("recipe")), "merge:", "set exactly one of recipe", id="no recipe"
+        ),
+        pytest.param(
+            edit_spec(lambda spec: spec.update(teacher={"endpoint": "http://x", "model": "y"})),
+            "teacher:",
+            "not supported yet: spec.teacher",
+            id="not supported yet",
+        ),
+        pytest.param(remove("data/math.jsonl"), DATA, "'data/math.jsonl' is not there", id="missing data file"),
+        pytest.param(remove("eval/house.jsonl"), SUITE, "'eval/house.jsonl' is not there", id="missing suite"),
+        pytest.param(write("data/math.jsonl", ""), DATA, "data/math.jsonl: is empty", id="empty data file"),
+        pytest.param(
+            write("data/math.jsonl", "\n\n"),
+            DATA,
+            "data/math.jsonl: is empty",
+            id="only blank lines",
+        ),
+        pytest.param(
+            write("data/math.jsonl", "{no"),
+            DATA,
+            "data/math.jsonl:1: is no JSON object",
+            id="no JSON",
+        ),
+        pytest.param(
+            rows("data/math.jsonl", {"text": "?"}),
+            DATA,
+            "math.jsonl:1: has no column 'messages': it has 'text'",
+            id="column",
+        ),
+        pytest.param(
+            rows("data/math.jsonl", {"messages": "hello"}),
+            DATA,
+            "math.jsonl:1: column 'messages' is no list of {role, content}",
+            id="a column of another type",
+        ),
+        pytest.param(
+            edit_spec(
+                lambda spec: spec["branches"][0]["data"]["sources"][0].update(
+                    columns={"prompt": "question", "completion": "answer"}
+                )
+            ),
+            DATA,
+            "has no column 'question': it has 'messages'",
+            id="columns that the rows do not have",
+        ),
+        pytest.param(
+            edit_spec(lambda spec: spec["branches"][0]["data"]["sources"][0].update(path="data/math.csv")),
+            "path: data/math.csv",
+            "'data/math.csv' is not there",
+            id="a source that is not there",
+        ),
+        pytest.param(
+            rows("eval/house.jsonl", question(1), {"prompt": "?", "answer": "!"}),
+            SUITE,
+            "house.jsonl:2: 'id' is None",
+            id="a question without id",
+        ),
+        pytest.param(
+            rows("eval/house.jsonl", question(1), question(1)),
+            SUITE,
+            "house.jsonl:2: the id '1' is there twice",
+            id="two questions of one id",
+        ),
+        pytest.param(
+            rows("eval/house.jsonl", {"id": "1", "answer": "!"}),
+            SUITE,
+            "house.jsonl:1: needs exactly one of prompt and messages",
+            id="a question without a question",
+        ),
+        pytest.param(
+            edit_spec(lambda spec: spec["student"].update(model="./models/none")),
+            "model: ./models/none",
+            "spec.student.model: './models/none' is not there",
+            id="no student",
+        ),
+        pytest.param(remove("student/config.json"), MODEL, "student/config.json: is missing", id="no config.json"),
+        pytest.param(
+            write("student/config.json", "{"),
+            MODEL,
+            "student/config.json: is no JSON",
+            id="broken config.json",
+        ),
+        pytest.param(
+            remove("student/tokenizer.json"),
+            MODEL,
+            "student: no tokenizer (tokenizer.json)",
+            id="no tokenizer",
+        ),
+        pytest.param(
+            edit_json("student/config.json", vocab_size=3),
+            MODEL,
+            "the tokenizer's largest token id is 3, but config.json has vocab_size 3",
+            id="a tokenizer of another model",
+        ),
+        pytest.param(remove("student/tokenizer_config.json"), MODEL, "has no chat template", id="no chat template"),
+        pytest.param(
+            remove("student/model.safetensors"),
+            MODEL,
+            "no weights as safetensors (none found)",
+            id="no weights",
+        ),
+        pytest.param(truncate("student/model.safetensors"), MODEL, "but its header says", id="weights cut off"),
+        pytest.param(
+            write("student/model.safetensors", "x" * 99),
+            MODEL,
+            "is no safetensors file",
+            id="no safetensors",
+        ),
+        pytest.param(
+            index(embed="one.safetensors", head="two.safetensors"),
+            MODEL,
+            "two.safetensors: is missing",
+            id="a shard is missing",
+        ),
+    ],
+)
+def test_one_line_for_a_mistake(tmp_path: Path, damage: Damage, line: str, said: str) -> None:
+    file = make_folder(tmp_path)
+    damage(tmp_path)
+    problems = problems_of(tmp_path)
+    assert len(problems) == 1, problems
+    assert said in problems[0]
+    number = int(problems[0].removeprefix(f"{file}:").partition(":")[0])
+    assert line in file.read_text().splitlines()[number - 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("a: [1\nb: 2\n", ":2: no valid YAML", id="syntax"),
+        pytest.param("a: 1\na: 2\n", ":2: no valid YAML: found duplicate key", id="duplicate key"),
+        pytest.param("a:\n\t- 1\n", ":2: no valid YAML: found character '\\t'", id="tab"),
+        pytest.param("- 1\n", ": holds no mapping", id="a list"),
+        pytest.param("a: 1\n---\nb: 2\n", ": holds 2 YAML documents", id="two documents"),
+        pytest.param("# nothing\n", ": is empty", id="nothing"),
+    ],
+)
+def test_a_file_that_is_no_job(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    assert said in problems_of(tmp_path)[0]
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    remove("data/math.jsonl", "student/config.json")(tmp_path)
+    rows("eval/house.jsonl", {"id": "1"})(tmp_path)
+    assert len(problems_of(tmp_path)) == 3
+
+
+def test_numbers_are_read_by_the_rules_of_yaml_1_2(tmp_path: Path) -> None:
+    file = make_folder(tmp_path)
+    file.write_text(file.read_text().replace("globalBatchSize: 4", "globalBatchSize: 4\n    learningRate: 1e-5"))
+    assert load_job(file).job.spec.training.learning_rate == 1e-5
+
+
+def test_a_date_is_text(tmp_path: Path) -> None:
+    file = make_folder(tmp_path)
+    file.write_text(file.read_text().replace(MODEL, "model: student\n    revision: 2024-12-01"))
+    assert load_job(file).job.spec.student.revision == "2024-12-01"
+
+
+def test_a_template_of_the_trainer_needs_none_of_the_student_unless_it_is_evaluated(tmp_path: Path) -> None:
+    make_folder(
+        tmp_path,
+        {
+            "training": {"globalBatchSize": 4, "chatTemplate": {"training": "r1-distill"}},
+            "evaluation": {
+                "models": ["merged"],
+                "suites": [{"name": "house", "path": "eval/house.jsonl", "method": "exact"}],
+            },
+        },
+    )
+    remove("student/tokenizer_config.json")(tmp_path)
+    assert problems_of(tmp_path) == []
+
+
+def test_a_path_may_lie_on_the_volume_of_a_cluster(tmp_path: Path) -> None:
+    file = make_folder(tmp_path)
+    remove("data/math.jsonl")(tmp_path)
+    assert input_problems(load_job(file), may_be_elsewhere=True) == []
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "said"),
+    [
+        pytest.param({"gpusPerNode": 2}, 1, "spec.resources.gpusPerNode: 1 x 2 GPUs, but this machine has 1", id="few"),
+        pytest.param({"gpusPerNode": 1, "nodes": 2}, 2, None, id="two nodes share the machine's"),
+        pytest.param({}, 0, None, id="none are asked for"),
+    ],
+)
+def test_accelerators_that_are_not_there(
+    tmp_path: Path, resources: dict[str, int], gpus: int, said: str | None
+) -> None:
+    file = make_folder(tmp_path, {"resources": resources})
+    machine = Machine(2, 1 << 30, tuple(str(number) for number in range(gpus)))
+    problems = machine_problems(load_job(file), machine)
+    assert len(problems) == (said is not None)
+    assert said is None or said in problems[0]
+
+
+def test_fields_of_a_cluster_are_named(tmp_path: Path) -> None:
+    file = make_folder(
+        tmp_path,
+        {
+            "resources": {"pool": "h800", "memory": "16Gi"},
+            "workspace": {"persistentVolumeClaim": {"claimName": "models"}},
+            "deletionPolicy": "Retain",
+        },
+    )
+    assert cluster_only(load_job(file).job.spec) == [
+        "spec.resources.pool",
+        "spec.resources.memory",
+        "spec.workspace.persistentVolumeClaim",
+        "spec.deletionPolicy",
+    ]
+
+
+def test_the_size_of_a_model_is_read_from_its_headers(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    facts = model_facts(tmp_path / "student")
+    assert facts is not None
+    assert (facts.parameters, facts.bytes) == (32, 128)
