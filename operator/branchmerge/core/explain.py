@@ -23,15 +23,25 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted(old.keys() | new.keys()):
+    if _are_objects(old, new):
+        before, after = _fields(old), _fields(new)
+        for key in sorted(before.keys() | after.keys()):
             where = f"{path}.{key}" if path else key
-            yield from _differences(where, old.get(key, _ABSENT), new.get(key, _ABSENT))
+            yield from _differences(where, before.get(key, _ABSENT), after.get(key, _ABSENT))
     elif _are_lists_of_objects(old, new):
         for index in range(max(len(old), len(new))):
             yield from _differences(f"{path}[{index}]", _at(old, index), _at(new, index))
     elif old != new:
         yield f"{path.removeprefix(_UPSTREAM)}: {_shown(old)} -> {_shown(new)}"
+
+
+def _are_objects(old: Any, new: Any) -> bool:
+    """One of them may be unset: then all of the other's fields are told."""
+    return all(isinstance(value, Mapping) or value is _ABSENT for value in (old, new))
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    return {} if value is _ABSENT else dict(value)
 
 
 def _are_lists_of_objects(old: Any, new: Any) -> bool:

@@ -32,14 +32,9 @@ from branchmerge.core.ingredients import (
     report_ingredients,
     train_ingredients,
 )
-from branchmerge.core.inputs import InputRef, Pins, inputs_of, source_name, suite_name, template_name
+from branchmerge.core.inputs import Pins, inputs_of, source_name, suite_name, template_name
 from branchmerge.core.model import Graph, Stage, StageKey
 from branchmerge.core.naming import output_folder
-
-__all__ = ["REPORT", "InputRef", "build_graph", "inputs_of"]
-
-REPORT = "report"
-"""Name of the last stage."""
 
 
 def build_graph(job: DistillationJob, pins: Pins, results: Mapping[StageKey, StageResult]) -> Graph:

@@ -114,7 +114,7 @@ class Observation:
     attempts: tuple[Attempt, ...] = ()
     results: Mapping[StageKey, StageResult] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
-    """Input (see `graph.inputs_of`) -> commit or content digest that it was resolved to."""
+    """Input (see `inputs.inputs_of`) -> commit or content digest that it was resolved to."""
     started_at: datetime | None = None
     """When the job started; the deadline counts from here."""
     forgiven_before: datetime | None = None
@@ -156,7 +156,7 @@ class StageDecision:
     state: StageState
     reason: str
     attempts: tuple[Attempt, ...] = ()
-    """Attempts on its current fingerprint, oldest first."""
+    """Attempts on its current fingerprint, oldest first; those that are active while it is not certain."""
     result: StageResult | None = None
     retry_at: datetime | None = None
     ready: bool = False

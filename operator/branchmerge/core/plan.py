@@ -85,14 +85,16 @@ def _settled(decision: StageDecision, verdict: Verdict, stops: Sequence[Stop]) -
     """The decision once the job's verdict is known and what must stop was told to."""
     active = [each for each in decision.attempts if each.active]
     if active and decision.result is None:
-        stop = next((stop for stop in stops if stop.attempt == active[-1]), None)
-        return decision if stop is None else replace(decision, state=StageState.STOPPING, reason=stop.reason)
+        reason = next((stop.reason for stop in stops if stop.attempt == active[-1]), None)
+        if reason is None and decision.state is not StageState.SKIPPED:
+            return decision
+        return replace(decision, state=StageState.STOPPING, reason=reason or decision.reason)
     if verdict.state is JobState.RUNNING or decision.state in ENDED:
         return decision
     if verdict.state is JobState.SUSPENDED:
         return replace(decision, state=StageState.SUSPENDED, reason=verdict.message, retry_at=None, ready=False)
-    reason = f"the job failed before its turn: {verdict.reason}"
-    return replace(decision, state=StageState.SKIPPED, reason=reason, retry_at=None, ready=False)
+    late = f"the job failed before its turn: {verdict.reason}"
+    return replace(decision, state=StageState.SKIPPED, reason=late, retry_at=None, ready=False)
 
 
 def _start(job: DistillationJob, graph: Graph, decision: StageDecision, observation: Observation) -> Start:
