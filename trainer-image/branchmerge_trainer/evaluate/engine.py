@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, StoppingCriteria
+from transformers.utils.logging import disable_progress_bar
 
 from branchmerge.api.errors import InputError
 from branchmerge.api.evaluation import Generation
@@ -38,6 +39,7 @@ class TransformersEngine:
 
     def __init__(self, folder: Path) -> None:
         """Load the model from `folder` in its own number format, onto the GPUs where there are some."""
+        disable_progress_bar()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", device_map="auto" if torch.cuda.is_available() else None, local_files_only=True

@@ -18,6 +18,8 @@ def end_of_turn_ids(tokenizer: Any, generation_config: Any) -> set[int]:
 
 
 def _template_ends(tokenizer: Any) -> set[int]:
+    if tokenizer.chat_template is None:
+        return set()
     messages = [{"role": "user", "content": _PROBE}, {"role": "assistant", "content": _PROBE}]
     text: str = tokenizer.apply_chat_template(messages, tokenize=False)
     after = tokenizer(text.rpartition(_PROBE)[2].lstrip(), add_special_tokens=False)["input_ids"]
