@@ -91,7 +91,7 @@ def _row(stage: StageStatus, attempts: Sequence[Attempt], now: datetime) -> Row:
     progress = stage.progress
     return Row(
         name=stage.name,
-        state=stage.state,
+        state=_state(stage, attempts),
         word=_word(stage, attempts),
         reason=stage.reason or "",
         step=progress.step if progress else None,
@@ -106,11 +106,15 @@ def _row(stage: StageStatus, attempts: Sequence[Attempt], now: datetime) -> Row:
 
 
 def _word(stage: StageStatus, attempts: Sequence[Attempt]) -> str:
-    if stage.state is StageState.SUSPENDED and not attempts:
-        return _WORDS[StageState.PENDING]
-    if stage.state is not StageState.RUNNING:
-        return _WORDS[stage.state]
+    state = _state(stage, attempts)
+    if state is not StageState.RUNNING:
+        return _WORDS[state]
     newest = attempts[-1] if attempts else None
     if newest is None or newest.progress is None:
         return "starting"
     return newest.progress.phase.lower()
+
+
+def _state(stage: StageStatus, attempts: Sequence[Attempt]) -> StageState:
+    """The stage's state; one that was stopped before it ever began still waits."""
+    return StageState.PENDING if stage.state is StageState.SUSPENDED and not attempts else stage.state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from branchmerge.api.resource import DistillationJob
@@ -83,24 +83,30 @@ class Session:
         job = _suspended(self.job) if self._interrupted else self.job
         observation = await self.executor.observe(job)
         decided = plan(job, build_graph(job, observation.pins, observation.results), observation)
-        acted = False
-        for action in decided.actions:
-            acted |= await self._perform(action)
+        acted = await self._perform(decided.actions)
         status = job_status(job, decided, observation, self._status)
         self._write(status, final=decided.state is not JobState.RUNNING)
         self._status = status
         return Snapshot(job, observation, decided, status), acted
 
-    async def _perform(self, action: Action) -> bool:
-        """Whether the world is another one now."""
-        match action:
-            case Start():
-                return await self.executor.start(action)
-            case Stop():
-                await self.executor.stop(action)
-            case Discard():
-                await self.executor.discard(action)
-        return True
+    async def _perform(self, actions: Sequence[Action]) -> bool:
+        """Whether the world is another one now.
+
+        Where a stage finds no room none after it starts either, lest one that needs much waits for ever.
+        """
+        acted = full = False
+        for action in actions:
+            match action:
+                case Start() if not full:
+                    full = not await self.executor.start(action)
+                    acted |= not full
+                case Stop():
+                    await self.executor.stop(action)
+                    acted = True
+                case Discard():
+                    await self.executor.discard(action)
+                    acted = True
+        return acted
 
     def _write(self, status: Status, *, final: bool) -> None:
         due = (
