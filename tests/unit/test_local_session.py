@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,9 +49,8 @@ class Recorder:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUICK", json.dumps({"*": {"steps": 1}, "curate/coding": {"steps": 10, "seconds": 0.1}}))
-    yield
 
 
 def without_gates(**edits: object) -> DistillationJob:
