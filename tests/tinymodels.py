@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -20,7 +20,7 @@ from transformers import (
 )
 
 PAD, END, USER, ASSISTANT, SYSTEM, THINK, END_THINK = (
-    "<|pad|>",
+    "<|endoftext|>",
     "<|end|>",
     "<|user|>",
     "<|assistant|>",
@@ -41,14 +41,17 @@ FAMILIES: Mapping[str, tuple[Any, Any, dict[str, Any]]] = {
 
 
 def make_tokenizer(*, special: tuple[str, ...] = SPECIAL, template: str | None = TEMPLATE, eos: str = END) -> Any:
-    """One token a printable character, and the special ones."""
-    tokens = [*special, *map(chr, range(32, 127)), "\n"]
-    backend = Tokenizer(models.WordLevel({token: number for number, token in enumerate(tokens)}, unk_token="?"))
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    backend.decoder = decoders.Fuse()
+    """One token a printable character, and the special ones.
+
+    It is byte-level and has an `<|endoftext|>`, because transformers loads every tokenizer of a Qwen2 model so.
+    """
+    tokens = [*special, "\u0120", "\u010a", *map(chr, range(33, 127))]  # the byte level's space and line feed first
+    backend = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
     others = [token for token in special if token not in (PAD, eos)]
     tokenizer: Any = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token=PAD, eos_token=eos, additional_special_tokens=others
+        tokenizer_object=backend, pad_token=PAD, unk_token=PAD, eos_token=eos, additional_special_tokens=others
     )
     tokenizer.chat_template = template
     return tokenizer
