@@ -116,7 +116,7 @@ def refuse_duplicates(names: Iterable[str], fix: str) -> None:
     """Raise ValueError, with `fix` as its last part, where a name is there more than once."""
     for name, count in Counter(names).items():
         if count > 1:
-            raise ValueError(f"{name!r} is there {count} times: {fix}")
+            raise ValueError(f"{str(name)!r} is there {count} times: {fix}")
 
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -159,13 +159,13 @@ _GAIN = Rule(
 
 def _score(text: str) -> str:
     if not 0 <= float(text) <= 1:
-        raise ValueError(_SCORE.message)
+        raise ValueError(f"{text!r}: {_SCORE.message}")
     return text
 
 
 def _gain(text: str) -> str:
     if not -1 <= float(text) <= 1:
-        raise ValueError(_GAIN.message)
+        raise ValueError(f"{text!r}: {_GAIN.message}")
     return text
 
 

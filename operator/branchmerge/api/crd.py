@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from branchmerge.api.resource import GROUP, KIND, PLURAL, VERSION, DistillationJob
+from branchmerge.api.resource import GROUP, JOB_NAME_LENGTH, KIND, PLURAL, VERSION, DistillationJob
 from branchmerge.api.structural import Schema, structural
 
 SHORT_NAMES = ("dj", "distill")
@@ -25,7 +25,7 @@ SELECTABLE = (".spec.suspend", ".status.phase")
 _OBJECT_FIELDS: Schema = {
     "apiVersion": {"type": "string", "description": "Version of the schema that the object is written in."},
     "kind": {"type": "string", "description": "Kind of the object, in CamelCase."},
-    "metadata": {"type": "object"},
+    "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": JOB_NAME_LENGTH}}},
 }
 
 
@@ -67,7 +67,7 @@ def _version() -> dict[str, Any]:
 
 
 def object_schema() -> Schema:
-    """The structural schema of a whole object; Kubernetes itself knows what metadata is."""
+    """The structural schema of a whole object; of metadata Kubernetes lets us say no more than a bound of the name."""
     generated = DistillationJob.model_json_schema()
     for field in _OBJECT_FIELDS:
         del generated["properties"][field]

@@ -25,7 +25,7 @@ class HubDataset(SpecModel):
     """A data set of the Hugging Face Hub."""
 
     repo: ShortText = Field(description="Hub id, such as `open-r1/OpenR1-Math-220k`.")
-    config: ShortText | None = Field(None, description="Configuration of the data set; default: its default one.")
+    config: ShortText | None = Field(None, description="Configuration of the data set. Default: its default one.")
     split: ShortText = Field("train", description="Split to read. Default `train`.")
     revision: ShortText = Field("main", description="Branch, tag or commit; resolved once to a commit. Default `main`.")
 
@@ -142,7 +142,11 @@ class SelectStrategy(Choice):
 class Select(SpecModel):
     """Chooses among several samples of one prompt."""
 
-    strategy: SelectStrategy = Field(SelectStrategy.ALL, description="Default `All`.")
+    strategy: SelectStrategy = Field(
+        SelectStrategy.ALL,
+        description="Which samples are kept: `All`, or of the correct ones the `FirstCorrect` or `ShortestCorrect`. "
+        "Default `All`.",
+    )
     max_per_prompt: PositiveInt = Field(1, description="Samples kept for one prompt. Default 1.")
 
 

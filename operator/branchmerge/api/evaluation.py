@@ -101,11 +101,12 @@ class Suite(SpecModel):
         None, description="How answers are compared: `exact`, `choice`, `math` or `code`. Needed with a path."
     )
     role: SuiteRole = Field(
-        SuiteRole.TEST, description="`Test` (gates and verdict) or `Validation` (choice of a candidate). Default Test."
+        SuiteRole.TEST,
+        description="`Test` (gates and verdict) or `Validation` (choice of a candidate). Default `Test`.",
     )
     samples: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Answers drawn a question. Default 1.")
     generation: Generation = Field(
-        default_factory=Generation, description="How an answer is drawn. A builtin suite brings its own defaults."
+        default_factory=Generation, description="How an answer is drawn. A builtin suite brings defaults of its own."
     )
     system_prompt: Annotated[str, Field(min_length=1, max_length=8192)] | None = Field(
         None, description="System message put before each question. Default: none."

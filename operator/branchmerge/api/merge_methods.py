@@ -40,7 +40,7 @@ class BaseUse(Enum):
 
     REQUIRED = "required"
     OPTIONAL = "optional"
-    IGNORED = "ignored"
+    IGNORED = "none"
 
 
 class Kind(Enum):

@@ -36,6 +36,9 @@ KIND = "DistillationJob"
 PLURAL = "distillationjobs"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+JOB_NAME_LENGTH = 40
+"""Characters that a job's name may have, so that the names of its children fit."""
+
 MERGED = "merged"
 RESERVED_NAMES = frozenset({STUDENT, MERGED})
 
@@ -65,10 +68,10 @@ class Branch(SpecModel):
     name: Name = Field(description="Name of the domain, unique in the job.", json_schema_extra=cel(_FREE_NAME))
     data: DataSpec = Field(description="What the branch learns from.")
     training: Training | None = Field(
-        None, description="Leaves that differ from spec.training; maps merge deeply, lists are replaced."
+        None, description="Leaves that differ from spec.training; maps merge deeply, lists are replaced. Default: none."
     )
     replay: Replay | None = Field(None, description="Rows of other branches mixed into each batch. Default: none.")
-    resources: Resources | None = Field(None, description="Leaves that differ from spec.resources.")
+    resources: Resources | None = Field(None, description="Leaves that differ from spec.resources. Default: none.")
 
     @field_validator("name")
     @classmethod
@@ -137,8 +140,8 @@ class WorkspaceRef(SpecModel):
     )
     path: Location | None = Field(
         None,
-        description="Folder within the volume. Default: the job's name. In a local run without a volume, a folder "
-        "relative to the current one; default runs/<name>.",
+        description="Folder within the volume; in a local run without a volume, a folder relative to the current one. "
+        "Default: the job's name; in a local run `runs/<name>`.",
     )
 
     @model_validator(mode="after")
@@ -204,24 +207,19 @@ class Metadata(SpecModel):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=JOB_NAME)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=JOB_NAME_LENGTH, pattern=JOB_NAME)]
     namespace: str | None = None
     generation: int | None = None
     uid: str | None = None
 
 
-_SHORT_NAME = Rule(
-    "self.metadata.name.size() <= 40", "at most 40 characters, so that the names of children fit", ".metadata.name"
-)
-_PLAIN_NAME = Rule(
-    f"self.metadata.name.matches('{JOB_NAME}')",
-    f"use {PATTERN_HINTS[JOB_NAME]}",
-    ".metadata.name",
-)
+_PLAIN_NAME = Rule(f"self.metadata.name.matches('{JOB_NAME}')", f"use {PATTERN_HINTS[JOB_NAME]}", ".metadata.name")
 _STUDENT_STAYS = Rule(
-    "!oldSelf.?status.?conditions.orValue([]).exists(c, c.type == 'Accepted' && c.status == 'True')"
+    "!has(oldSelf.status) || !has(oldSelf.status.conditions)"
+    " || !oldSelf.status.conditions.exists(c, c.type == 'Accepted' && c.status == 'True')"
     " || (self.spec.student.model == oldSelf.spec.student.model"
-    " && self.spec.student.?revision.orValue('main') == oldSelf.spec.student.?revision.orValue('main'))",
+    " && (has(self.spec.student.revision) ? self.spec.student.revision : 'main')"
+    " == (has(oldSelf.spec.student.revision) ? oldSelf.spec.student.revision : 'main'))",
     "immutable once the job is accepted: create a new job",
     ".spec.student",
 )
@@ -230,10 +228,10 @@ _STUDENT_STAYS = Rule(
 class DistillationJob(SpecModel):
     """Branch-Merge distillation: one student, several domains, one merged model."""
 
-    model_config = ConfigDict(json_schema_extra=cel(_SHORT_NAME, _PLAIN_NAME, _STUDENT_STAYS))
+    model_config = ConfigDict(json_schema_extra=cel(_PLAIN_NAME, _STUDENT_STAYS))
 
     api_version: Literal["branchmerge.dev/v1alpha1"]
     kind: Literal["DistillationJob"]
     metadata: Metadata
-    spec: Spec
-    status: Status | None = None
+    spec: Spec = Field(description="What the job is to do.")
+    status: Status | None = Field(None, description="Where the job stands; written by the operator.")

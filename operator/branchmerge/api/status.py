@@ -42,15 +42,20 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
 
 
+REASON = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"
+
+
 class Condition(RecordModel):
     """metav1.Condition."""
 
-    type: Annotated[str, Field(max_length=64)]
-    status: Literal["True", "False", "Unknown"]
-    reason: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
-    message: Annotated[str, Field(max_length=4096)] = ""
-    last_transition_time: datetime
-    observed_generation: int | None = None
+    type: Annotated[str, Field(max_length=64)] = Field(description="What is or is not so, in CamelCase.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
+    reason: Annotated[str, Field(min_length=1, max_length=128, pattern=REASON)] = Field(
+        description="Why, as one CamelCase word for programs."
+    )
+    message: Annotated[str, Field(max_length=4096)] = Field("", description="Why, in a sentence for people.")
+    last_transition_time: datetime = Field(description="When `status` last changed.")
+    observed_generation: int | None = Field(None, description="The generation of the spec that this is said of.")
 
 
 class StageState(StrEnum):
@@ -71,8 +76,8 @@ class StageState(StrEnum):
 class ChildRef(RecordModel):
     """The object that executes a stage's newest attempt."""
 
-    kind: Annotated[str, Field(max_length=64)]
-    name: Annotated[str, Field(max_length=253)]
+    kind: Annotated[str, Field(max_length=64)] = Field(description="Kind of the object, such as `PyTorchJob`.")
+    name: Annotated[str, Field(max_length=253)] = Field(description="Name of the object.")
 
 
 class StageProgress(RecordModel):
@@ -100,24 +105,24 @@ class StageStatus(RecordModel):
     completion_time: datetime | None = Field(None, description="End of the last attempt.")
     gpu_hours: FigureText | None = Field(None, description="Allocated accelerators x hours over all attempts.")
     progress: StageProgress | None = Field(None, description="How far the newest attempt is.")
-    digest: FigureText | None = Field(None, description="Content digest of the output.")
+    digest: Annotated[str, Field(max_length=128)] | None = Field(None, description="Content digest of the output.")
 
 
 class ScoreStatus(RecordModel):
     """One score."""
 
     model: Annotated[str, Field(max_length=128)] = Field(description="`student`, `specialist/<branch>` or `merged`.")
-    suite: Annotated[str, Field(max_length=64)]
-    metric: Annotated[str, Field(max_length=64)]
-    value: FigureText
+    suite: Annotated[str, Field(max_length=64)] = Field(description="Name of the suite.")
+    metric: Annotated[str, Field(max_length=64)] = Field(description="What is measured, such as `pass@1`.")
+    value: FigureText = Field(description="Score from 0 to 1.")
     ci95: Annotated[list[FigureText], Field(min_length=2, max_length=2)] = Field(description="95% interval.")
 
 
 class Pin(RecordModel):
     """An input whose name is mutable (a branch of a repository, a file), and what it was resolved to."""
 
-    name: Annotated[str, Field(max_length=1280)]
-    digest: Annotated[str, Field(max_length=128)]
+    name: Annotated[str, Field(max_length=1280)] = Field(description="Which input, such as `branches/math/sources/0`.")
+    digest: Annotated[str, Field(max_length=128)] = Field(description="Commit or content digest.")
 
 
 class Status(RecordModel):
@@ -129,17 +134,19 @@ class Status(RecordModel):
     branches: FigureText | None = Field(None, description="Branches trained, of all.")
     score: FigureText | None = Field(None, description="Mean score of the merged model over the Test suites.")
     gpu_hours: FigureText | None = Field(None, description="Allocated accelerators x hours over all attempts.")
-    start_time: datetime | None = None
-    completion_time: datetime | None = None
+    start_time: datetime | None = Field(None, description="When the job was accepted.")
+    completion_time: datetime | None = Field(None, description="When the job ended.")
     conditions: Annotated[list[Condition], Field(max_length=32)] = Field(
-        default_factory=list, json_schema_extra=list_map("type")
+        default_factory=list, json_schema_extra=list_map("type"), description="What is so of the job."
     )
     pins: Annotated[list[Pin], Field(max_length=512)] = Field(
         default_factory=list, json_schema_extra=list_map("name"), description="Inputs as they were resolved."
     )
     stages: Annotated[list[StageStatus], Field(max_length=512)] = Field(
-        default_factory=list, json_schema_extra=list_map("name")
+        default_factory=list, json_schema_extra=list_map("name"), description="Every stage of the job."
     )
     scores: Annotated[list[ScoreStatus], Field(max_length=1024)] = Field(
-        default_factory=list, json_schema_extra=list_map("model", "suite", "metric")
+        default_factory=list,
+        json_schema_extra=list_map("model", "suite", "metric"),
+        description="Every model's score on every suite.",
     )

@@ -17,7 +17,7 @@ class SecretKeyRef(SpecModel):
 class Sampling(SpecModel):
     """How the teacher's answers are drawn."""
 
-    n: PositiveInt = Field(1, description="Samples a prompt. Default 1.")
+    samples: PositiveInt = Field(1, description="Samples a prompt. Default 1.")
     temperature: float = Field(0.6, ge=0.0, le=2.0, description="Softmax temperature; 0 is greedy. Default 0.6.")
     top_p: Mass = Field(0.95, description="Nucleus sampling mass (0-1, not 0). Default 0.95.")
     max_tokens: PositiveInt = Field(16384, description="Longest answer, in tokens. Default 16384.")
@@ -27,7 +27,7 @@ class Money(SpecModel):
     """An amount of money."""
 
     amount: AmountText = Field(description="Amount, as decimal text.")
-    currency: str = Field("USD", pattern=CURRENCY, max_length=3, description="ISO 4217 code. Default USD.")
+    currency: str = Field("USD", pattern=CURRENCY, max_length=3, description="ISO 4217 code. Default `USD`.")
 
 
 class TeacherLimits(SpecModel):

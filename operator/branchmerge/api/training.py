@@ -44,7 +44,7 @@ DecayRate = Annotated[float, Field(ge=0.0, lt=1.0)]
 class Optimizer(SpecModel):
     """The optimizer; its state is fp32 always."""
 
-    type: OptimizerType = Field(OptimizerType.ADAMW, description="Default `adamw`.")
+    type: OptimizerType = Field(OptimizerType.ADAMW, description="Name of the optimizer. Default `adamw`.")
     betas: Annotated[list[DecayRate], Field(min_length=2, max_length=2)] = Field(
         default=[0.9, 0.95], description="Decay rates (0-1, below 1) of the two moments. Default [0.9, 0.95]."
     )
@@ -89,8 +89,8 @@ class ChatTemplate(SpecModel):
     training: ShortText = Field(
         "student",
         description="`student` (the student's own), the name of a template that ships with the trainer "
-        "(`r1-distill`), or the workspace path of a Jinja file. Default `student`; a check refuses a template "
-        "that drops the trace.",
+        "(`r1-distill`), or the workspace path of a Jinja file. A template that drops the trace is refused. "
+        "Default `student`.",
     )
 
 

@@ -1,0 +1,21 @@
+"""What users get wrong, and what they are told: by `branchmerge validate`, and by an API server at admission."""
+
+from __future__ import annotations
+
+from invalid_specs.branches import BRANCHES, DATA_OF_A_BRANCH, TRAINING
+from invalid_specs.evaluation import EVALUATION
+from invalid_specs.job import FIELDS, JOB, TEACHER
+from invalid_specs.merges import METHODS, RECIPES
+
+INVALID = (
+    *FIELDS,
+    *JOB,
+    *TEACHER,
+    *BRANCHES,
+    *DATA_OF_A_BRANCH,
+    *TRAINING,
+    *METHODS,
+    *RECIPES,
+    *EVALUATION,
+)
+"""Every entry; ids are unique."""

@@ -1,0 +1,105 @@
+"""What is unusual and yet right: accepted by `branchmerge validate`, and by an API server at admission."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from branchmerge.api.merge_methods import FACTS, PARAMETERS, BaseUse, Kind, MergeMethod
+from builders import REMOVED
+from invalid_specs.entry import DATA, GATE, STEP, SUITE
+from invalid_specs.merges import candidates, one_step, step
+
+TEACHER = {"endpoint": "http://vllm/v1", "model": "r1"}
+LINEAR = [step("linear")]
+
+_VALUES: dict[Kind, Any] = {Kind.NUMBER: 0.1, Kind.SHARE: 0.5, Kind.COUNT: 3, Kind.SWITCH: True}
+
+
+def _with_everything(method: MergeMethod) -> dict[str, Any]:
+    """A recipe of one step that gives the method all it takes."""
+    facts = FACTS[method]
+    models = ["math", "science", "coding"][: max(facts.least, 2) if facts.most is None else facts.most]
+    fields: dict[str, Any] = {
+        "parameters": {name: _VALUES[PARAMETERS[name].kind] for name in facts.parameters},
+        **({"weights": [1, -0.5][: len(models)]} if facts.weighted else {}),
+        **({} if facts.base is BaseUse.IGNORED else {"base": "student"}),
+    }
+    return one_step(method, models, **fields)
+
+
+VALID: dict[str, dict[str, Any]] = {
+    "the job as it is": {},
+    "a name as long as may be": {"metadata.name": "a" * 40},
+    "no evaluation": {"spec.evaluation": REMOVED},
+    "nulls are unset": {
+        "spec.teacher": None,
+        "spec.training.epochs": None,
+        "spec.training.learningRate": None,
+        "spec.branches.0.training": {"maxSteps": 10, "schedule": {"type": None}},
+        "spec.branches.0.resources": {"pool": None},
+        f"{STEP}.weights": None,
+        f"{STEP}.parameters": {"t": None},
+        "spec.merge.candidates": None,
+        f"{SUITE}.builtin": None,
+    },
+    "whole numbers for fractions": {"spec.training.maxGradNorm": 1, "spec.training.epochs": 2},
+    "a quantity without quotes": {"spec.resources": {"cpu": 4, "memory": "1.5Gi"}},
+    "a branch counts steps where the job counts epochs": {
+        "spec.training.epochs": 3,
+        "spec.branches.0.training": {"maxSteps": 100},
+    },
+    "empty overrides": {"spec.branches.0.training": {}, "spec.branches.0.resources": {}, "spec.retry": {}},
+    "branches that replay each other": {
+        "spec.branches.0.replay": {"fraction": 0.999, "from": ["coding", "science"]},
+        "spec.branches.1.replay": {"fraction": 0.001, "from": ["math"]},
+    },
+    "the most branches": {
+        "spec.branches": [
+            {"name": f"branch-{number}", "data": {"sources": [{"path": "rows.jsonl"}]}} for number in range(32)
+        ],
+        "spec.merge.recipe": [step("linear", [f"branch-{number}" for number in range(32)])],
+    },
+    "the most steps": {
+        "spec.merge.recipe": [
+            step("linear", ["math", "student" if number == 0 else f"step-{number - 1}"], name=f"step-{number}")
+            for number in range(16)
+        ]
+    },
+    "prompts for a teacher": {"spec.teacher": TEACHER, f"{DATA}.sources.0": {"prompts": {"path": "prompts.jsonl"}}},
+    "a teacher for nobody": {"spec.teacher": TEACHER},
+    "columns of a pair": {f"{DATA}.sources.0.columns": {"prompt": "question", "completion": "answer"}},
+    "all answers of those that nothing judges": {f"{DATA}.select": {"maxPerPrompt": 2}},
+    "the shortest correct answer": {
+        f"{DATA}.verify": {"method": "math"},
+        f"{DATA}.select": {"strategy": "ShortestCorrect"},
+    },
+    "decontamination": {f"{DATA}.decontaminate": {}},
+    "a batch that its ranks share": {"spec.resources": {"nodes": 2, "gpusPerNode": 4}},
+    "a batch in pieces": {"spec.resources": {"nodes": 2}, "spec.training.microBatchSize": 2},
+    "a batch of a branch's own ranks": {
+        "spec.resources": {"nodes": 3},
+        "spec.training.globalBatchSize": 96,
+        "spec.branches.0.resources": {"nodes": 1, "gpusPerNode": 5},
+        "spec.branches.0.training": {"globalBatchSize": 5},
+    },
+    "fewer processes than accelerators": {"spec.resources": {"gpusPerNode": 3, "processesPerNode": 4}},
+    "a merge of the student": {f"{STEP}.base": "student"},
+    "a step called merged": {"spec.merge.recipe.1.name": "merged"},
+    "an unused step": {"spec.merge.recipe.1.models": ["math"]},
+    "candidates": {"spec.merge": {"candidates": candidates(LINEAR, LINEAR), "minimumGain": "0.01"}},
+    "candidates with steps": {
+        "spec.merge": {"candidates": candidates([*LINEAR, step("linear", ["first", "coding"], name="second")], LINEAR)}
+    },
+    "several answers at a temperature": {f"{SUITE}.samples": 8, f"{SUITE}.generation": {"temperature": 0.6}},
+    "several answers of a builtin suite": {SUITE: {"name": "house", "builtin": "aime24", "samples": 16}},
+    "a gate of both kinds": {f"{GATE}.minScore": "1.0", f"{GATE}.minGain": "-0.5"},
+    "a score without a student": {GATE: {"suite": "house", "minScore": "0"}, "spec.evaluation.models": ["merged"]},
+    "no gate and no merged model": {"spec.evaluation.gates": [], "spec.evaluation.models": ["student"]},
+    "a folder that looks like climbing": {
+        "spec.workspace": {"persistentVolumeClaim": {"claimName": "models"}, "path": "a..b/..c/..."}
+    },
+    "any folder without a volume": {"spec.workspace": {"path": "/scratch/../runs"}},
+    "a merge that says it is on one node": {"spec.merge.resources": {"nodes": 1, "cpu": "8"}},
+    **{f"all that {method} takes": _with_everything(method) for method in MergeMethod},
+}
+"""Edits of `builders.make_document` by what they are about."""
