@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, TopPLogitsWarper
 
 from branchmerge.api.errors import InputError
@@ -117,6 +118,15 @@ def test_a_model_without_chat_template_is_refused(tmp_path: Path) -> None:
     save(tmp_path, make_model(), tokenizer=make_tokenizer(template=None))
     with pytest.raises(InputError, match=r"no chat template: add chat_template\.jinja"):
         prompts(TransformersEngine(tmp_path), "a")
+
+
+def test_a_model_that_lacks_tensors_is_refused(tmp_path: Path) -> None:
+    """transformers would make them up at random."""
+    tensors = load_file(save(tmp_path, make_model()) / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=r"1 tensors are missing, such as 'model\.norm\.weight'"):
+        TransformersEngine(tmp_path)
 
 
 def test_a_model_is_run_in_the_number_format_that_it_is_stored_in(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def environment(inputs: Path, workspace: Path, suites: tuple[Suite, ...], attemp
 def evaluate(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     """Runs the stage in this process; returns exit code and termination message."""
 
-    def run(*suites: Suite, workspace: Path = tmp_path, attempt: int = 1) -> tuple[int, Outcome]:
+    def run(*suites: Suite, inputs: Path = inputs, workspace: Path = tmp_path, attempt: int = 1) -> tuple[int, Outcome]:
         for name, value in environment(inputs, workspace, suites, attempt).items():
             monkeypatch.setenv(name, value)
         code = main()
@@ -149,6 +150,26 @@ def test_a_bad_suite_is_found_before_the_model_is_loaded(evaluate: Evaluate) -> 
     code, outcome = evaluate(suite("exact"), suite("math", path="nowhere.jsonl"))
     assert code == ExitCode.INPUT
     assert outcome.message.startswith("suite math: nowhere.jsonl: not found")
+
+
+def test_a_model_without_tokenizer_is_named(evaluate: Evaluate, inputs: Path, tmp_path: Path) -> None:
+    shutil.copytree(inputs / "model", tmp_path / "model")
+    (tmp_path / "model/tokenizer.json").unlink()
+    write(tmp_path / "exact.jsonl", {"id": "1", "prompt": "a", "answer": "97"})
+    code, outcome = evaluate(suite("exact"), inputs=tmp_path)
+    assert code == ExitCode.INPUT
+    assert outcome.message.startswith(f"student: {tmp_path / 'model'}: no tokenizer (tokenizer.json, ")
+
+
+def test_answers_to_other_questions_are_not_used(evaluate: Evaluate, inputs: Path, tmp_path: Path) -> None:
+    """As where a suite was edited in a place that has no digest."""
+    kept = tmp_path / f"{OUTPUT}.work/answers/exact.jsonl"
+    kept.parent.mkdir(parents=True)
+    stale = {"id": "old", "sample": 0, "seed": 1, "correct": 1, "prediction": "", "completion": "", "tokens": 1}
+    write(kept, {"index": 0, "seconds": 1.0, "answers": [stale | {"truncated": False}] * 8})
+    code, _ = evaluate(suite("exact"))
+    assert code == ExitCode.DONE
+    assert read_answers(tmp_path / OUTPUT, "exact") == {f"q{x}": float(x not in "abcd") for x in LETTERS}
 
 
 def start(inputs: Path, workspace: Path, *suites: Suite, attempt: int) -> subprocess.Popen[bytes]:

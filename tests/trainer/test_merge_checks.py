@@ -19,8 +19,8 @@ from branchmerge.api.merge_methods import FACTS, PARAMETERS, BaseUse, Kind, Merg
 from branchmerge.api.stage import MergeTask, ModelRef
 from branchmerge_trainer.merge.preflight import check_space
 from branchmerge_trainer.merge.recipe import configuration
-from branchmerge_trainer.merge.weights import read_weights
 from branchmerge_trainer.models import model_folder
+from branchmerge_trainer.weights import read_weights
 from branchmerge_trainer.workspace import Workspace
 from merging import make_family, merge, task
 from tinymodels import SPECIAL, TEMPLATE, make_model, make_tokenizer, save
@@ -79,6 +79,12 @@ def configure(**settings: Any) -> Damage:
     [
         pytest.param(shutil.rmtree, "no such folder: give a folder", id="no folder"),
         pytest.param(remove("config.json"), "no config.json", id="no configuration"),
+        pytest.param(configure(model_type="qwen9"), "config.json: cannot be read", id="an unknown kind of model"),
+        pytest.param(
+            lambda folder: (folder / "tokenizer.json").write_text("{}"),
+            "the tokenizer cannot be read",
+            id="no tokenizer in it",
+        ),
         pytest.param(remove("tokenizer.json"), "no tokenizer (tokenizer.json, ", id="no tokenizer"),
         pytest.param(
             lambda folder: [path.unlink() for path in folder.glob("model*")],

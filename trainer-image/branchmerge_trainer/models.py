@@ -1,4 +1,4 @@
-"""Where the files of a model lie."""
+"""Where the files of a model lie, and whether they are all there."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ModelRef
+from branchmerge_trainer.weights import StoredTensor, read_weights
 from branchmerge_trainer.workspace import Workspace
 
+VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+"""A folder with none of these has no tokenizer, whatever `AutoTokenizer` makes of it (one of a single token)."""
 _FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 """What a download takes: weights, configuration and tokenizer, but no pickles and no code."""
 
@@ -26,6 +29,20 @@ def model_folder(ref: ModelRef, workspace: Workspace) -> Path:
             "or a Hub id"
         )
     return _download(ref, location)
+
+
+def check_files(folder: Path, model: str) -> dict[str, StoredTensor]:
+    """The tensors of the model in `folder`; `model` is what messages call it.
+
+    Raises InputError where configuration, tokenizer or weights are missing or cut off.
+    """
+    if not (folder / "config.json").exists():
+        raise InputError(f"{model}: {folder}: no config.json: give the folder of a Hugging Face model")
+    if not any((folder / name).exists() for name in VOCABULARY_FILES):
+        raise InputError(
+            f"{model}: {folder}: no tokenizer ({', '.join(VOCABULARY_FILES)}): copy the tokenizer's files there"
+        )
+    return read_weights(folder, model)
 
 
 def _download(ref: ModelRef, repo: str) -> Path:

@@ -38,12 +38,12 @@ class TransformersEngine:
     """A model that answers prompts."""
 
     def __init__(self, folder: Path) -> None:
-        """Load the model from `folder` in its own number format, onto the GPUs where there are some."""
-        disable_progress_bar()
+        """Load the model from `folder` in its own number format, onto the GPUs where there are some.
+
+        Raises InputError where tensors are missing, which transformers would make up at random.
+        """
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
-        self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", device_map="auto" if torch.cuda.is_available() else None, local_files_only=True
-        )
+        self._model = _load(folder)
         self._ends = sorted(end_of_turn_ids(self._tokenizer, self._model.generation_config))
         if not self._ends:
             raise InputError(
@@ -93,6 +93,16 @@ class TransformersEngine:
         length = next((index for index, token in enumerate(ids) if token in self._ends), None)
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return Completion(text, len(ids) if length is None else length + 1, truncated=length is None)
+
+
+def _load(folder: Path) -> Any:
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    load: Any = AutoModelForCausalLM.from_pretrained
+    device_map = "auto" if torch.cuda.is_available() else None
+    model, notes = load(folder, dtype="auto", device_map=device_map, local_files_only=True, output_loading_info=True)
+    if missing := sorted(notes["missing_keys"]):
+        raise InputError(f"{folder}: {len(missing)} tensors are missing, such as {missing[0]!r}: save the model again")
+    return model
 
 
 def _generation_config(**settings: Any) -> Any:

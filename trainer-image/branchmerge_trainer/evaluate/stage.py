@@ -17,7 +17,7 @@ from branchmerge_trainer.evaluate.resume import BatchLog, FinishedBatch
 from branchmerge_trainer.evaluate.scoring import NO_ANSWER, Verdict, final_text, score_choice, score_exact
 from branchmerge_trainer.evaluate.statistics import pass_at_1
 from branchmerge_trainer.evaluate.suites import Question, read_questions
-from branchmerge_trainer.models import model_folder
+from branchmerge_trainer.models import check_files, model_folder
 from branchmerge_trainer.runtime import Findings, StageContext
 
 METRIC = "pass@1"
@@ -33,7 +33,9 @@ def run(task: EvaluateTask, context: StageContext, folder: Path) -> Findings:
     context.progress.phase("reading suites")
     suites = [(suite, read_questions(suite, context.workspace)) for suite in task.suites]
     context.progress.phase("loading model")
-    engine = TransformersEngine(model_folder(task.model, context.workspace))
+    model = model_folder(task.model, context.workspace)
+    check_files(model, task.model.name)
+    engine = TransformersEngine(model)
     with MathJudge() as judge:
         evaluation = _Evaluation(task.seed, context, engine, judge, sum(len(q) * suite.samples for suite, q in suites))
         finished = {suite.name: evaluation.answer(suite, questions) for suite, questions in suites}
@@ -66,7 +68,7 @@ class _Evaluation:
         log = BatchLog(self._context.work / FOLDER / f"{suite.name}.jsonl")
         self._context.progress.phase(f"answering {suite.name}", steps=self._steps, step=self._done)
         for index, batch in enumerate(batches):
-            if index not in log.finished:
+            if not _answers(log.finished.get(index), batch):
                 log.append(self._complete(index, batch, suite, max_tokens))
             self._done += len(batch)
             self._context.progress.advance(self._done)
@@ -108,6 +110,12 @@ class _Evaluation:
             case ScoreMethod.MATH:
                 return self._judge.judge(text, question.answer)
         raise InputError(f"suite {suite.name}: method {suite.method}: not supported yet: use exact, choice or math")
+
+
+def _answers(finished: FinishedBatch | None, batch: Sequence[Draw]) -> bool:
+    """Whether what an earlier attempt left answers this batch."""
+    drawn = [] if finished is None else [(answer.id, answer.sample, answer.seed) for answer in finished.answers]
+    return drawn == [(draw.question.id, draw.sample, draw.seed) for draw in batch]
 
 
 def _answer_tokens(suite: Suite, longest: Draw, context_tokens: int | None) -> int:

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from branchmerge.api.errors import InputError
-from branchmerge_trainer.merge.weights import Weights
+from branchmerge_trainer.weights import Weights
 
 TENSORS_FILE = "tensors.jsonl"
 

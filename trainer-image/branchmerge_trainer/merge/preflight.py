@@ -12,7 +12,8 @@ from transformers import AutoConfig
 
 from branchmerge.api.errors import InputError
 from branchmerge_trainer.merge.tokenizers import TokenizerIdentity, identify
-from branchmerge_trainer.merge.weights import TIED_HEAD, Weights, read_weights
+from branchmerge_trainer.models import check_files
+from branchmerge_trainer.weights import TIED_HEAD, Weights
 
 _HARMLESS_SETTINGS = frozenset(
     {
@@ -47,15 +48,8 @@ class Model:
 
 def inspect(name: str, folder: Path) -> Model:
     """Look at a model's files. Raises InputError where it is incomplete."""
-    if not (folder / "config.json").exists():
-        raise InputError(f"{name}: {folder}: no config.json: give the folder of a Hugging Face model")
-    return Model(
-        name=name,
-        folder=folder,
-        config=AutoConfig.from_pretrained(folder, local_files_only=True).to_dict(),
-        weights=read_weights(folder, name),
-        tokenizer=identify(folder, name),
-    )
+    weights = check_files(folder, name)
+    return Model(name, folder, _config(folder, name), weights, identify(folder, name))
 
 
 def check_alike(student: Model, others: Iterable[Model]) -> None:
@@ -85,6 +79,15 @@ def check_space(weights: Weights, bytes_each: int, folder: Path) -> None:
 def needed_tensors(model: Model) -> dict[str, tuple[int, ...]]:
     """Name -> shape of each tensor that loading the model reads."""
     return {name: tensor.shape for name, tensor in model.weights.items() if not (model.tied and name == TIED_HEAD)}
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = AutoConfig.from_pretrained(folder, local_files_only=True).to_dict()
+    except (ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name}: {folder / 'config.json'}: cannot be read: {reason}: correct it") from None
+    return settings
 
 
 def _check_config(student: Model, model: Model) -> None:

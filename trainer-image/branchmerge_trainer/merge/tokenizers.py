@@ -11,11 +11,10 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from branchmerge.api.errors import InputError
+from branchmerge_trainer.models import VOCABULARY_FILES
 
-_VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
-"""A folder with none of these has no tokenizer, whatever `AutoTokenizer` makes of it (one of a single token)."""
 _FILES = (
-    *_VOCABULARY_FILES,
+    *VOCABULARY_FILES,
     "merges.txt",
     "added_tokens.json",
     "special_tokens_map.json",
@@ -58,12 +57,11 @@ class TokenizerIdentity:
 
 
 def identify(folder: Path, model: str) -> TokenizerIdentity:
-    """The tokenizer of the model in `folder`. `model` is what messages call it. Raises InputError where it has none."""
-    if not any((folder / name).exists() for name in _VOCABULARY_FILES):
-        raise InputError(
-            f"{model}: {folder}: no tokenizer ({', '.join(_VOCABULARY_FILES)}): copy the tokenizer's files there"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    """The tokenizer of the model in `folder`. `model` is what messages call it. Raises InputError if it is damaged."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises nothing more special
+        raise InputError(f"{model}: {folder}: the tokenizer cannot be read ({error}): copy its files again") from None
     return TokenizerIdentity(
         vocabulary=tokenizer.get_vocab(),
         special_tokens={role: getattr(tokenizer, role) for role in _SPECIAL_ROLES},
