@@ -20,7 +20,7 @@ from branchmerge.api.stage import EvaluateTask, ExitCode, ModelRef, Outcome, Sta
 from branchmerge_trainer.evaluate.answers import read_answers
 from branchmerge_trainer.evaluate.statistics import wilson
 from branchmerge_trainer.main import main
-from tinymodels import END_THINK, THINK, make_model, make_tokenizer, save, teach
+from tinymodels import END_THINK, TEMPLATE, THINK, make_model, make_tokenizer, save, teach
 
 LETTERS = "abcdefghijklmnop"
 OUTPUT = "stages/evaluate/student/ffff"
@@ -159,6 +159,16 @@ def test_a_model_without_tokenizer_is_named(evaluate: Evaluate, inputs: Path, tm
     code, outcome = evaluate(suite("exact"), inputs=tmp_path)
     assert code == ExitCode.INPUT
     assert outcome.message.startswith(f"student: {tmp_path / 'model'}: no tokenizer (tokenizer.json, ")
+
+
+def test_a_question_that_the_chat_template_refuses_is_named(evaluate: Evaluate, inputs: Path, tmp_path: Path) -> None:
+    shutil.copytree(inputs / "model", tmp_path / "model")
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+    (tmp_path / "model/chat_template.jinja").write_text(template)
+    write(tmp_path / "exact.jsonl", {"id": "1", "prompt": "a", "answer": "97"})
+    code, outcome = evaluate(suite("exact", systemPrompt="Be brief."), inputs=tmp_path)
+    assert code == ExitCode.INPUT
+    assert outcome.message.startswith("suite exact: exact.jsonl: question '1': the chat template refuses the messages")
 
 
 def test_answers_to_other_questions_are_not_used(evaluate: Evaluate, inputs: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class _Evaluation:
 
     def answer(self, suite: Suite, questions: Sequence[Question]) -> list[FinishedBatch]:
         """Every batch of the suite, in order."""
-        prompts = [self._engine.prompt(question.messages) for question in questions]
+        prompts = [self._prompt(suite, question) for question in questions]
         batches = plan_batches(suite, questions, prompts, self._engine.count_tokens(prompts), self._seed)
         max_tokens = _answer_tokens(suite, batches[0][0], self._engine.context_tokens)
         log = BatchLog(self._context.work / FOLDER / f"{suite.name}.jsonl")
@@ -73,6 +73,12 @@ class _Evaluation:
             self._done += len(batch)
             self._context.progress.advance(self._done)
         return [log.finished[index] for index in range(len(batches))]
+
+    def _prompt(self, suite: Suite, question: Question) -> str:
+        try:
+            return self._engine.prompt(question.messages)
+        except InputError as error:
+            raise InputError(f"suite {suite.name}: {suite.path}: question {question.id!r}: {error}") from None
 
     def _complete(self, index: int, batch: Sequence[Draw], suite: Suite, max_tokens: int) -> FinishedBatch:
         started = time.monotonic()
