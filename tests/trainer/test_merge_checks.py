@@ -12,6 +12,7 @@ import pytest
 from mergekit import merge_methods
 from mergekit.merge_methods.base import BasePolicy
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from branchmerge.api.errors import InputError
 from branchmerge.api.merge import MergeStep
@@ -166,6 +167,10 @@ def test_a_model_that_does_not_fit_is_named_with_its_folder_and_the_fix(
                 ),
             ),
             id="a tokenizer that was saved while it truncated",
+        ),
+        pytest.param(
+            lambda folder: AutoTokenizer.from_pretrained(folder).save_pretrained(folder),
+            id="a tokenizer that was saved again",
         ),
     ],
 )
