@@ -66,7 +66,7 @@ def verdict(suites: Sequence[Suite], scores: Sequence[tuple[str, Score]], found:
 def remarks(
     suites: Sequence[Suite], scores: Sequence[tuple[str, Score]], differences: Sequence[Difference]
 ) -> list[str]:
-    """What a reader should know besides the verdict: where specialists are better, and what could not be seen at all."""
+    """What a reader should know besides: where specialists are better, and what could not be seen at all."""
     return [*_specialists(differences), *_power(suites, scores)]
 
 
