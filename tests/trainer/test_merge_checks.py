@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mergekit import merge_methods
-from mergekit.merge_methods.base import BasePolicy
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from branchmerge.api.errors import InputError
 from branchmerge.api.merge import MergeStep
-from branchmerge.api.merge_methods import FACTS, PARAMETERS, BaseUse, Kind, MergeMethod
 from branchmerge.api.stage import MergeTask, ModelRef
 from branchmerge_trainer.merge.preflight import check_space
 from branchmerge_trainer.merge.recipe import configuration
@@ -248,30 +245,3 @@ def test_paths_with_marks_that_mergekit_reads_as_revision_or_adapter_are_paths(t
     """mergekit parses `path@revision` and `path+adapter`."""
     odd = make_family(tmp_path / "a@b+c")
     assert merge(odd, tmp_path / "out", task("arcee_fusion")).figures["tensors"] > 0
-
-
-@pytest.mark.parametrize("method", MergeMethod)
-def test_the_apis_table_of_methods_is_mergekits_own(method: MergeMethod) -> None:
-    facts, spec = FACTS[method], merge_methods.get(method).spec
-    parameters = {parameter.name: parameter for parameter in spec.parameters}
-    assert facts.weighted == (parameters.pop("weight", None) is not None)
-    assert facts.parameters == parameters.keys()
-    assert facts.required == {name for name, parameter in parameters.items() if parameter.required}
-    for name in facts.parameters:
-        kinds = {float: {Kind.NUMBER, Kind.SHARE}, int: {Kind.COUNT}, bool: {Kind.SWITCH}}
-        assert PARAMETERS[name].kind in kinds[parameters[name].value_type]
-    bases = {
-        BasePolicy.REQUIRED: BaseUse.REQUIRED,
-        BasePolicy.OPTIONAL: BaseUse.OPTIONAL,
-        BasePolicy.IGNORED: BaseUse.IGNORED,
-    }
-    assert facts.base is bases[spec.contract.base]
-    for count in range(1, 4):
-        names = [f"model-{number}" for number in range(count)]
-        base = None if facts.base is BaseUse.IGNORED else "base"
-        try:
-            spec.contract.validate_ids([*names, *([base] if base else [])], base)
-            accepted = True
-        except ValueError:
-            accepted = False
-        assert accepted == (facts.least <= count <= (facts.most or count)), f"{count} models beside the base"

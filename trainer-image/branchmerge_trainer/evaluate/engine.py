@@ -72,7 +72,9 @@ class TransformersEngine:
         self, prompts: Sequence[str], seeds: Sequence[int], generation: Generation, max_tokens: int, report: StepReport
     ) -> list[Completion]:
         """Answer one batch, at most `max_tokens` tokens each. Greedy at temperature 0, where seeds do not matter."""
-        inputs = self._tokenizer(list(prompts), add_special_tokens=False, padding=True, return_tensors="pt")
+        inputs = self._tokenizer(
+            list(prompts), add_special_tokens=False, padding=True, return_token_type_ids=False, return_tensors="pt"
+        )
         sampling = SeededSampling(
             seeds, temperature=generation.temperature, top_p=generation.top_p, max_tokens=max_tokens
         )
