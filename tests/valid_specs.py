@@ -27,6 +27,38 @@ def _with_everything(method: MergeMethod) -> dict[str, Any]:
     return one_step(method, models, **fields)
 
 
+def _the_most(kind: str) -> dict[str, Any]:
+    """As much as the bounds allow, names and paths of full length: every rule must stay within its cost."""
+    branches = [f"branch-{'x' * 30}-{number:02}" for number in range(32)]
+    suites = [f"suite-{'z' * 31}-{number:02}" for number in range(32)]
+    steps = [f"step-{'y' * 32}-{number:02}" for number in range(16)]
+    recipe = [
+        step("linear", [*branches[1:], steps[number - 1] if number else branches[0]], name=name)
+        for number, name in enumerate(steps)
+    ]
+    several = {"candidates": [{"name": f"candidate-{number}", "recipe": recipe} for number in range(16)]}
+    return {
+        "spec.branches": [
+            {
+                "name": name,
+                "data": {"sources": [{"path": "p" * 1024}] * 32},
+                "training": {"globalBatchSize": 32},
+                "replay": {"fraction": 0.5, "from": [other for other in branches if other != name]},
+            }
+            for name in branches
+        ],
+        "spec.merge": {"recipe": recipe} if kind == "recipe" else several,
+        "spec.evaluation": {
+            "suites": [
+                {"name": name, "path": "p" * 1024, "method": "exact", "role": "Test" if number else "Validation"}
+                for number, name in enumerate(suites)
+            ],
+            "gates": [{"suite": name, "minGain": "0.1", "minScore": "0.1"} for name in suites[1:]],
+        },
+        "spec.workspace": {"persistentVolumeClaim": {"claimName": "models"}, "path": "/".join("a" * 512)},
+    }
+
+
 VALID: dict[str, dict[str, Any]] = {
     "the job as it is": {},
     "a name as long as may be": {"metadata.name": "a" * 40},
@@ -53,18 +85,8 @@ VALID: dict[str, dict[str, Any]] = {
         "spec.branches.0.replay": {"fraction": 0.999, "from": ["coding", "science"]},
         "spec.branches.1.replay": {"fraction": 0.001, "from": ["math"]},
     },
-    "the most branches": {
-        "spec.branches": [
-            {"name": f"branch-{number}", "data": {"sources": [{"path": "rows.jsonl"}]}} for number in range(32)
-        ],
-        "spec.merge.recipe": [step("linear", [f"branch-{number}" for number in range(32)])],
-    },
-    "the most steps": {
-        "spec.merge.recipe": [
-            step("linear", ["math", "student" if number == 0 else f"step-{number - 1}"], name=f"step-{number}")
-            for number in range(16)
-        ]
-    },
+    "the most of everything, in one recipe": _the_most("recipe"),
+    "the most of everything, in candidates": _the_most("candidates"),
     "prompts for a teacher": {"spec.teacher": TEACHER, f"{DATA}.sources.0": {"prompts": {"path": "prompts.jsonl"}}},
     "a teacher for nobody": {"spec.teacher": TEACHER},
     "columns of a pair": {f"{DATA}.sources.0.columns": {"prompt": "question", "completion": "answer"}},

@@ -144,6 +144,12 @@ JOB = (
         "spec.resources.memory in body should match",
     ),
     InvalidSpec(
+        "a negative quantity",
+        {"spec.resources": {"cpu": -1}},
+        "spec.resources.cpu: '-1' does not fit: use a quantity such as 8, 500m or 16Gi",
+        "spec.resources.cpu in body should be greater than or equal to 0",
+    ),
+    InvalidSpec(
         "a merge on several nodes",
         {"spec.merge.resources": {"nodes": 2}},
         "spec.merge.resources.nodes: 2, but only training runs on several nodes: remove it",

@@ -177,7 +177,8 @@ GainText = Annotated[DecimalText, AfterValidator(_gain), Field(json_schema_extra
 
 
 def _whole_number_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    """A number as Kubernetes takes one for a quantity: an int64, which a larger one must leave to quotes."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value < 2**63 else value
 
 
 QuantityText = Annotated[
@@ -188,6 +189,7 @@ QuantityText = Annotated[
         {
             "x-kubernetes-int-or-string": True,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "minimum": 0,
             "pattern": QUANTITY,
             "maxLength": 32,
         }

@@ -45,18 +45,22 @@ _CANDIDATES_ARE_SCORED = Rule(
 
 
 def _recipe_rules(recipe: str, everywhere: str, field: str) -> Iterator[Rule]:
-    """What `check_recipe` checks; `everywhere` says of a rule about `recipe` that it holds for each there is."""
+    """What `check_recipe` checks; `everywhere` says of a rule about `recipe` that it holds for each there is.
+
+    `[x].all(name, …)` is how CEL gives x a name: lists of names are made once, because looking through the objects for
+    every input of the longest recipes would cost more than the API server allows.
+    """
+    outside = "['student'] + self.branches.map(b, b.name)"
     inputs = "(has(s.base) ? s.models + [s.base] : s.models)"
-    outside = "m == 'student' || self.branches.exists(b, b.name == m)"
-    taken = "s.name == 'student' || self.branches.exists(b, b.name == s.name)"
+    later = f"{recipe}.transformList(j, t, j >= i, t.name)"
     checks = {
-        f"{recipe}.all(s, !({taken}) && {recipe}.exists_one(t, t.name == s.name))": (
+        f"[{outside}].all(taken, {recipe}.all(s, !(s.name in taken) && {recipe}.exists_one(t, t.name == s.name)))": (
             "a step has the name of the student, a branch or another step: choose another name"
         ),
-        f"{recipe}.all(s, {inputs}.all(m, {outside} || {recipe}.exists(t, t.name == m)))": (
+        f"[{outside} + {recipe}.map(t, t.name)].all(known, {recipe}.all(s, {inputs}.all(m, m in known)))": (
             "a step names no model: use student, a branch or an earlier step"
         ),
-        f"{recipe}.all(i, s, {inputs}.all(m, !{recipe}.exists(j, t, j >= i && t.name == m)))": (
+        f"{recipe}.all(i, s, [{later}].all(later, {inputs}.all(m, !(m in later))))": (
             "a step uses a model that a later step makes: move that step up"
         ),
     }
