@@ -61,9 +61,12 @@ def outcome_of(error: BaseException) -> Outcome:
             return _by_name(error)
 
 
-def log_needed(outcome: Outcome) -> bool:
-    """Whether the traceback helps a person; it does not where the message says what to do."""
-    return outcome.exit_code not in (ExitCode.INPUT, ExitCode.INTERRUPTED)
+def log_needed(error: BaseException, outcome: Outcome) -> bool:
+    """Whether the traceback helps a person.
+
+    It does not where the message says what to do, and a rank has told its own.
+    """
+    return outcome.exit_code not in (ExitCode.INPUT, ExitCode.INTERRUPTED) and not isinstance(error, RankError)
 
 
 def report(outcome: Outcome) -> None:

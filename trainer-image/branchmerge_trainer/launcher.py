@@ -6,6 +6,7 @@ leaves an `Outcome` in a file, and the launcher exits with the code that it hold
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,9 @@ from branchmerge_trainer.failures import Interrupted, RankError
 
 RANK_OUTCOMES_ENV = "BRANCHMERGE_RANK_OUTCOMES"
 """Folder in which rank n leaves `n.json` when it does not end well."""
+
+LAUNCHER_ENV = "BRANCHMERGE_LAUNCHER"
+"""Process id of the launcher, without which no rank goes on."""
 
 _RANK_MODULE = "branchmerge_trainer.rank"
 _RENDEZVOUS_SECONDS = 900
@@ -60,8 +64,9 @@ def launch(placement: Placement, grace_seconds: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the outcome says it better
     with TemporaryDirectory(prefix="branchmerge-ranks-") as folder:
-        os.environ[RANK_OUTCOMES_ENV] = folder
+        os.environ |= {RANK_OUTCOMES_ENV: folder, LAUNCHER_ENV: str(os.getpid())}
         config = LaunchConfig(
             min_nodes=placement.nodes,
             max_nodes=placement.nodes,

@@ -21,7 +21,8 @@ from branchmerge.api.stage import (
     StageResult,
     TrainTask,
 )
-from branchmerge_trainer.failures import log_needed, outcome_of, report
+from branchmerge.api.training import Training
+from branchmerge_trainer.failures import Interrupted, log_needed, outcome_of, report
 from branchmerge_trainer.launcher import Placement, launch
 from branchmerge_trainer.progress import ProgressReporter, sinks_from_env
 from branchmerge_trainer.runtime import StageContext, run_stage
@@ -35,7 +36,7 @@ def main() -> int:
         result = _carry_out()
     except BaseException as error:
         outcome = outcome_of(error)
-        if log_needed(outcome):
+        if log_needed(error, outcome):
             traceback.print_exc()
         report(outcome)
     else:
@@ -81,17 +82,21 @@ def _carry_out() -> StageResult | None:
     done = workspace.result(config.output)
     if done is not None:
         return done
-    placement = Placement.from_env(os.environ)
-    if isinstance(config.task, TrainTask):
-        launch(placement, config.task.training.checkpoint.grace_period_seconds)
-        return _published(config, workspace, placement)
     stop = StopFlag(at_once=True)
     stop.install()
+    if isinstance(config.task, TrainTask):
+        return _train(config, config.task.training, workspace)
     return run_stage(context_from_env(stop))
 
 
-def _published(config: StageConfig, workspace: Workspace, placement: Placement) -> StageResult | None:
+def _train(config: StageConfig, training: Training, workspace: Workspace) -> StageResult | None:
     """The result that rank 0 published. Other nodes may look before it did, and nobody reads theirs."""
+    placement = Placement.from_env(os.environ)
+    try:
+        launch(placement, training.checkpoint.grace_period_seconds)
+    except Interrupted:
+        if workspace.result(config.output) is None:  # else the signal came too late to stop anything
+            raise
     result = workspace.result(config.output)
     if result is None and placement.node_rank == 0:
         raise RuntimeError(f"all ranks ended well, but {config.output} is not there")

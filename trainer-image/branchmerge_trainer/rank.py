@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from branchmerge_trainer.failures import log_needed, outcome_of
-from branchmerge_trainer.launcher import RANK_OUTCOMES_ENV
+from branchmerge_trainer.launcher import LAUNCHER_ENV, RANK_OUTCOMES_ENV
 from branchmerge_trainer.main import context_from_env
 from branchmerge_trainer.runtime import assist_stage, run_stage
 from branchmerge_trainer.signals import StopFlag, die_with_parent
@@ -17,7 +17,7 @@ from branchmerge_trainer.workspace import write_atomic
 
 def main() -> int:
     """Run the rank; the exit code is the contract's, and the reason lies in the launcher's folder."""
-    die_with_parent()
+    die_with_parent(int(os.environ[LAUNCHER_ENV]))
     stop = StopFlag(at_once=False)
     stop.install()
     rank = int(os.environ["RANK"])
@@ -29,7 +29,7 @@ def main() -> int:
             assist_stage(context)
     except BaseException as error:
         outcome = outcome_of(error)
-        if log_needed(outcome):
+        if log_needed(error, outcome):
             traceback.print_exc()
         folder = Path(os.environ[RANK_OUTCOMES_ENV])
         write_atomic(folder / f"{rank}.json", outcome.to_bytes())

@@ -34,11 +34,14 @@ class StopFlag:
             raise Interrupted("stopped on request; finished work is kept")
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, so that no rank outlives its launcher. Linux only."""
-    parent = os.getppid()
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the kernel kill this process when its parent dies, so that no rank outlives its launcher. Linux only.
+
+    `parent` is the process id of a parent that may be dead already; this process is then killed at once.
+    """
+    parent = parent or os.getppid()
     library = ctypes.CDLL(None, use_errno=True)
     if library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it died between the two calls
+    if os.getppid() != parent:  # it died before the call
         os.kill(os.getpid(), signal.SIGKILL)

@@ -85,7 +85,7 @@ def publish(folder: Path, result: StageResult, lineage: str, config: StageConfig
     """Make `folder` the stage's output: lineage, `result.json` last, everything on disk, one rename."""
     (folder / LINEAGE_FILE).write_text(lineage)
     (folder / RESULT_FILE).write_text(result.to_json())
-    _sync(folder)
+    sync_folder(folder)
     final = workspace.path(config.output)
     if final.exists():
         shutil.rmtree(final)  # without a result, else the attempt had ended with it
@@ -122,7 +122,8 @@ def _files(folder: Path) -> list[str]:
     ]
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have everything below `folder` on disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             descriptor = os.open(path, os.O_RDONLY)

@@ -1,0 +1,1 @@
+"""Curated rows -> a specialist: full-parameter supervised fine-tuning of the student on one branch."""
