@@ -53,23 +53,22 @@ METHODS = (
     InvalidSpec(
         "three models for a method of two",
         {f"{STEP}.models": ["math", "coding"]},
-        "spec.merge.recipe[0].models: method arcee_fusion takes exactly 1 beside the base, not 2: chain more by "
-        "further steps",
-        "this method takes exactly 1 beside the base: chain more by further steps",
+        "spec.merge.recipe[0].models: method arcee_fusion takes exactly 1 beside the base, not 2: name so many, "
+        "and merge more by further steps",
+        "this method takes exactly 1 beside the base: name so many, and merge more by further steps",
     ),
     InvalidSpec(
         "one model for a method of two",
         one_step("nuslerp", ["math"]),
-        "spec.merge.recipe[0].models: method nuslerp takes exactly 2 beside the base, not 1: chain more by "
-        "further steps",
+        "spec.merge.recipe[0].models: method nuslerp takes exactly 2 beside the base, not 1: name so many, and "
+        "merge more by further steps",
         "this method takes exactly 2 beside the base",
     ),
     InvalidSpec(
         "one model for a method of three",
         one_step("model_stock", ["math"], base="student"),
-        "spec.merge.recipe[0].models: method model_stock takes at least 2 beside the base, not 1: chain more by "
-        "further steps",
-        "this method takes at least 2 beside the base",
+        "spec.merge.recipe[0].models: method model_stock takes at least 2 beside the base, not 1: name more",
+        "this method takes at least 2 beside the base: name more",
     ),
     InvalidSpec(
         "a model twice",

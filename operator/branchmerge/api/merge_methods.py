@@ -92,13 +92,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 DEFAULT_EPSILON = 0.15
 """mergekit's default of `epsilon`."""
 
-_SPREAD = Rule(
-    "!(self.method in ['della', 'della_linear']) || self.?parameters.?density.orValue(1.0) in [0.0, 1.0]"
-    f" || (self.?parameters.?epsilon.orValue({DEFAULT_EPSILON}) < self.parameters.density"
-    f" && self.parameters.density < 1.0 - self.?parameters.?epsilon.orValue({DEFAULT_EPSILON}))",
-    "density +- epsilon must lie between 0 and 1: lower epsilon",
-    ".parameters",
-)
+_SPREAD_MESSAGE = "density +- epsilon must lie between 0 and 1: lower epsilon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +156,7 @@ def check_method(
     if not facts.least <= models <= (facts.most or models):
         raise ValueError(
             f"models: method {method} takes {_count_words(facts.least, facts.most)} beside the base, not {models}: "
-            "chain more by further steps"
+            f"{_count_fix(facts.most)}"
         )
     if weights and not facts.weighted:
         raise ValueError(f"weights: method {method} takes no weights: remove them")
@@ -181,7 +175,7 @@ def _check_parameters_of(method: MergeMethod, parameters: Mapping[str, float | b
     if "epsilon" in facts.parameters:
         density, epsilon = parameters.get("density", 1.0), parameters.get("epsilon", DEFAULT_EPSILON)
         if 0 < density < 1 and not epsilon < density < 1 - epsilon:
-            raise ValueError(f"parameters.epsilon: {epsilon} (density {density}): {_SPREAD.message}")
+            raise ValueError(f"parameters.epsilon: {epsilon} (density {density}): {_SPREAD_MESSAGE}")
 
 
 def check_parameters(parameters: Any) -> Any:
@@ -202,6 +196,10 @@ def check_parameters(parameters: Any) -> Any:
 
 def _count_words(least: int, most: int | None) -> str:
     return f"exactly {least}" if least == most else f"at least {least}"
+
+
+def _count_fix(most: int | None) -> str:
+    return "name more" if most is None else "name so many, and merge more by further steps"
 
 
 def parameters_schema() -> dict[str, Any]:
@@ -236,14 +234,14 @@ def method_rules() -> list[Rule]:
         rules.append(_parameter_rule(name))
         if any(name in facts.required for facts in FACTS.values()):
             rules.append(_required_rule(name))
-    rules.append(_SPREAD)
+    rules.append(_spread_rule())
     return rules
 
 
 def _count_rule(least: int, most: int | None) -> Rule:
     return _for_methods(
         f"self.models.size() {'==' if least == most else '>='} {least}",
-        f"this method takes {_count_words(least, most)} beside the base: chain more by further steps",
+        f"this method takes {_count_words(least, most)} beside the base: {_count_fix(most)}",
         lambda facts: (facts.least, facts.most) == (least, most),
         field=".models",
     )
@@ -263,6 +261,17 @@ def _required_rule(name: str) -> Rule:
         f"has(self.parameters) && has(self.parameters.{name})",
         f"this method needs a parameter {name}: add e.g. parameters: {{{name}: 0.5}}",
         lambda facts: name in facts.required,
+    )
+
+
+def _spread_rule() -> Rule:
+    epsilon = f"self.?parameters.?epsilon.orValue({DEFAULT_EPSILON})"
+    return _for_methods(
+        "self.?parameters.?density.orValue(1.0) in [0.0, 1.0]"
+        f" || ({epsilon} < self.parameters.density && self.parameters.density < 1.0 - {epsilon})",
+        _SPREAD_MESSAGE,
+        lambda facts: "epsilon" in facts.parameters,
+        field=".parameters",
     )
 
 
