@@ -12,19 +12,17 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from tinymodels import make_model, make_tokenizer, save
 
 from branchmerge.api.data import Replay
 from branchmerge.api.stage import ModelRef, Outcome, ReplaySource, StageConfig, TrainTask
 from branchmerge.api.training import Training
 from branchmerge_trainer.progress import ProgressReporter
-from branchmerge_trainer.runtime import Findings, StageContext
+from branchmerge_trainer.runtime import StageContext, run_stage
 from branchmerge_trainer.signals import StopFlag
-from branchmerge_trainer.train.stage import run
 from branchmerge_trainer.workspace import Workspace
+from tinymodels import make_model, make_tokenizer, save
 
 STUDENT = "student"
-OUTPUT = "stages/train/math/ffffffffffffffff"
 BASIC: Mapping[str, Any] = {
     "maxSteps": 6,
     "learningRate": 1e-2,
@@ -70,7 +68,10 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "rows.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
 
-    def config(self, *, replay: tuple[float, list[str]] | None = None, attempt: int = 1, **changes: Any) -> StageConfig:
+    def config(
+        self, name: str = "run", *, replay: tuple[float, list[str]] | None = None, attempt: int = 1, **changes: Any
+    ) -> StageConfig:
+        """An attempt's orders. Attempts of one `name` are of one stage: they share its work and its output."""
         training = Training.model_validate(BASIC | {"maxSteps": None} if "epochs" in changes else BASIC)
         training = Training.model_validate(training.model_dump(by_alias=True, exclude_none=True) | changes)
         fraction, others = replay or (0.0, [])
@@ -87,7 +88,7 @@ class Bench:
             stage="train/math",
             fingerprint="f" * 64,
             attempt=attempt,
-            output=OUTPUT,
+            output=output(name),
             ingredients={"kind": "train"},
             task=task,
         )
@@ -95,11 +96,10 @@ class Bench:
     def context(self, config: StageConfig) -> StageContext:
         return StageContext(config, Workspace(self.root, self.root), ProgressReporter([]), StopFlag(at_once=False))
 
-    def train(self, folder: str = "out", **changes: Any) -> Findings:
-        """Train in this process, into a folder of the workspace."""
-        config = self.config(**changes)
-        (self.root / folder).mkdir()
-        return run(config.task, self.context(config), self.root / folder)
+    def train(self, name: str = "run", **changes: Any) -> Path:
+        """Train and publish in this process. Returns the output folder."""
+        run_stage(self.context(self.config(name, **changes)))
+        return self.output(name)
 
     def start(self, config: StageConfig, *, ranks: int = 1, **environment: str) -> subprocess.Popen[str]:
         """Start the trainer as a container does."""
@@ -124,9 +124,12 @@ class Bench:
         """The termination message."""
         return Outcome.model_validate_json((self.root / "outcome.json").read_bytes())
 
-    @property
-    def output(self) -> Path:
-        return self.root / OUTPUT
+    def output(self, name: str = "run") -> Path:
+        return self.root / output(name)
+
+
+def output(name: str) -> str:
+    return f"stages/train/math/{name}"
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

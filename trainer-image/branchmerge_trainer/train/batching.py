@@ -88,7 +88,7 @@ class Batches:
         micro, ranks = self._shape.micro, self._shape.ranks
         groups = [packs[start : start + micro] for start in range(0, len(packs), micro)]
         return StepBatch(
-            passes=[lay_out([self._pieces(*pack) for pack in group], self._attention) for group in groups[rank::ranks]],
+            passes=[lay_out([self.pieces(*pack) for pack in group], self._attention) for group in groups[rank::ranks]],
             trained_tokens=sum(int(self._corpora[source].trained_counts[list(pack)].sum()) for source, pack in packs),
             tokens=sum(self._length(*pack) for pack in packs),
         )
@@ -96,7 +96,8 @@ class Batches:
     def _length(self, source: int, pack: Pack) -> int:
         return int(self._corpora[source].lengths[list(pack)].sum())
 
-    def _pieces(self, source: int, pack: Pack) -> list[Piece]:
+    def pieces(self, source: int, pack: Pack) -> list[Piece]:
+        """The sequences of a pack."""
         corpus = self._corpora[source]
         return [Piece(corpus.tokens(index), corpus.trained(index)) for index in pack]
 

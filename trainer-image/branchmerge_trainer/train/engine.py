@@ -38,6 +38,16 @@ class Engine(Protocol):
         """Name and whole value of each parameter; all ranks iterate together."""
 
 
+def loss_of(module: Any, inputs: Tensors, trained_tokens: int, device: torch.device) -> torch.Tensor:
+    """One forward pass: the sum of the loss over its learned tokens, divided by `trained_tokens`.
+
+    Without `use_cache=False` transformers does not look at `position_ids`, and packed sequences see each other.
+    """
+    moved = {name: tensor.to(device) for name, tensor in inputs.items()}
+    loss: torch.Tensor = module(**moved, num_items_in_batch=trained_tokens, use_cache=False).loss
+    return loss
+
+
 def make_optimizer(model: Any, training: Training) -> torch.optim.AdamW:
     """The optimizer of all parameters; its rate is set at each step. Matrices decay, norms and biases do not."""
     parameters = list(model.parameters())

@@ -12,7 +12,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from branchmerge_trainer.train.batching import Tensors
-from branchmerge_trainer.train.engine import make_optimizer
+from branchmerge_trainer.train.engine import loss_of, make_optimizer
 from branchmerge_trainer.train.setting import Setting
 
 _FILE = "state.pt"
@@ -31,10 +31,9 @@ class Replicas:
     def backward(self, inputs: Tensors, trained_tokens: int, *, last: bool) -> torch.Tensor:
         """See `Engine`."""
         ranks = self._setting.ranks
-        moved = {name: tensor.to(ranks.device) for name, tensor in inputs.items()}
         with nullcontext() if last or self._alone else self._replica.no_sync():
             with torch.autocast(ranks.device.type, torch.bfloat16, enabled=self._setting.half):
-                loss: torch.Tensor = self._replica(**moved, num_items_in_batch=trained_tokens, use_cache=False).loss
+                loss = loss_of(self._replica, inputs, trained_tokens, ranks.device)
             torch.autograd.backward(loss * ranks.world)  # averaged over ranks, to be summed
         return loss.detach()
 

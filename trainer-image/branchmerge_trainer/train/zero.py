@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from branchmerge_trainer.train.batching import Attention, Tensors
-from branchmerge_trainer.train.engine import make_optimizer
+from branchmerge_trainer.train.engine import loss_of, make_optimizer
 from branchmerge_trainer.train.model import load_model
 from branchmerge_trainer.train.setting import Setting
 from branchmerge_trainer.train.student import Student
@@ -59,8 +59,7 @@ class Zero:
     def backward(self, inputs: Tensors, trained_tokens: int, *, last: bool) -> torch.Tensor:
         """See `Engine`."""
         ranks = self._setting.ranks
-        moved = {name: tensor.to(ranks.device) for name, tensor in inputs.items()}
-        loss: torch.Tensor = self._engine(**moved, num_items_in_batch=trained_tokens, use_cache=False).loss
+        loss = loss_of(self._engine, inputs, trained_tokens, ranks.device)
         self._engine.backward(loss * ranks.world, scale_wrt_gas=False)  # averaged over ranks, to be summed
         if not last:
             self._engine.step()  # counts the pass
