@@ -8,7 +8,8 @@ from datetime import datetime
 
 from branchmerge.api.status import StageState, StageStatus, Status
 from branchmerge.cli.words import duration, short
-from branchmerge.core.model import Attempt
+from branchmerge.core.model import Attempt, FailureClass
+from branchmerge.core.retry import last_words
 
 _WORDS = {
     StageState.PENDING: "waiting",
@@ -20,7 +21,7 @@ _WORDS = {
     StageState.FAILED: "failed",
     StageState.SKIPPED: "skipped",
 }
-WORTH_A_REASON = frozenset({StageState.BACKING_OFF, StageState.FAILED})
+_WORTH_A_REASON = frozenset({StageState.BACKING_OFF, StageState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Row:
     word: str
     """Its state for people; of a running one what it is doing."""
     reason: str
+    """Why it does not go on; of a stage that does, how its last attempt was lost if any was."""
     step: int | None
     steps: int | None
     loss: str
@@ -93,7 +95,7 @@ def _row(stage: StageStatus, attempts: Sequence[Attempt], now: datetime) -> Row:
         name=stage.name,
         state=_state(stage, attempts),
         word=_word(stage, attempts),
-        reason=stage.reason or "",
+        reason=(stage.reason or "") if stage.state in _WORTH_A_REASON else _lost(stage, attempts),
         step=progress.step if progress else None,
         steps=progress.steps if progress else None,
         loss=(progress.loss or "") if progress else "",
@@ -103,6 +105,14 @@ def _row(stage: StageStatus, attempts: Sequence[Attempt], now: datetime) -> Row:
         if attempts
         else None,
     )
+
+
+def _lost(stage: StageStatus, attempts: Sequence[Attempt]) -> str:
+    """How the newest attempt was lost that was not stopped by us; nothing once the stage is done."""
+    lost = [each for each in attempts if each.failure not in (None, FailureClass.STOPPED)]
+    if not lost or stage.state is StageState.SUCCEEDED:
+        return ""
+    return f"attempt {lost[-1].number} was lost: {last_words(lost[-1])}"
 
 
 def _word(stage: StageStatus, attempts: Sequence[Attempt]) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from branchmerge.api.status import StageState
-from branchmerge.cli.board import WORTH_A_REASON, Row, rows_of
+from branchmerge.cli.board import Row, rows_of
 from branchmerge.cli.table import stage_table
 from branchmerge.cli.words import duration
 from branchmerge.core.model import JobState
@@ -126,8 +126,7 @@ class LiveScreen:
 
 
 def _change(row: Row, attempt: int) -> str:
-    if row.state in WORTH_A_REASON:
-        return f"{row.name}: {row.word}: {row.reason}"
     if row.state is StageState.RUNNING:
         return f"{row.name}: started" + (f" (attempt {attempt})" if attempt > 1 else "")
-    return f"{row.name}: {row.word}" + (f" ({row.time})" if row.time else "")
+    detail = f": {row.reason}" if row.reason else f" ({row.time})" if row.time else ""
+    return f"{row.name}: {row.word}{detail}"

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from branchmerge.api.status import StageState
-from branchmerge.cli.board import WORTH_A_REASON, Row
+from branchmerge.cli.board import Row
 
 _BAR_WIDTH = 16
 _WIDTH_WITH_BARS = 96
@@ -48,9 +48,7 @@ def stage_table(rows: Sequence[Row], *, width: int, height: int | None = None) -
     below: list[RenderableType] = []
     if len(shown) < len(rows):
         below.append(Text(_rest([row for row in rows if row not in shown]), style="dim"))
-    below.extend(
-        Text(f"{row.name}: {row.reason}", style=_STYLES[row.state][1]) for row in shown if row.state in WORTH_A_REASON
-    )
+    below.extend(Text(f"{row.name}: {row.reason}", style=_STYLES[row.state][1]) for row in shown if row.reason)
     return Group(table, *below)
 
 
