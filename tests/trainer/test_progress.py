@@ -72,6 +72,17 @@ def test_rate_and_eta_come_from_this_attempt_only(clock: FakeTime) -> None:
     assert latest.loss == 0.5
 
 
+def test_what_is_done_stays_done_in_a_phase_without_steps() -> None:
+    reporter = ProgressReporter([])
+    reporter.phase("training", step=0, steps=2)
+    reporter.advance(2)
+
+    reporter.phase("saving")
+
+    assert (reporter.latest.phase, reporter.latest.step, reporter.latest.steps) == ("saving", 2, 2)
+    assert reporter.latest.eta_seconds is None
+
+
 def test_there_is_no_eta_before_the_second_step(clock: FakeTime) -> None:
     reporter = ProgressReporter([])
     reporter.phase("training", step=0, steps=10)

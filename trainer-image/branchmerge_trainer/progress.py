@@ -145,8 +145,13 @@ class ProgressReporter:
         )
 
     def phase(self, name: str, *, steps: int | None = None, step: int | None = None) -> None:
-        """Begin something else, such as `loading model`; reported at once."""
-        self._phase, self._steps, self._step = name, steps, step
+        """Begin something else, such as `loading model`; reported at once.
+
+        Without figures it is a phase that has no steps of its own: those that are done stay done.
+        """
+        self._phase = name
+        if step is not None:
+            self._steps, self._step = steps, step
         self._marks = [] if step is None else [(time.monotonic(), step, self._tokens)]
         self._tokens_per_second = None
         self._send(force=True)

@@ -74,6 +74,7 @@ def run_stage(context: StageContext) -> StageResult:
     config, workspace = context.config, context.workspace
     started_at = datetime.now(UTC)
     folder = new_folder(config, workspace)
+    context.progress.phase("loading libraries")
     findings = stage_function(config.task.kind)(config.task, context, folder)
     context.progress.phase("publishing")
     result = StageResult(

@@ -98,7 +98,7 @@ class TransformersEngine:
 
 
 def _load(folder: Path) -> Any:
-    disable_progress_bar()  # type: ignore[no-untyped-call]
+    disable_progress_bar()
     load: Any = AutoModelForCausalLM.from_pretrained
     device_map = "auto" if torch.cuda.is_available() else None
     model, notes = load(folder, dtype="auto", device_map=device_map, local_files_only=True, output_loading_info=True)
