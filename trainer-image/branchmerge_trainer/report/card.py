@@ -1,161 +1,191 @@
-"""The model card: `README.md` with the metadata of the Hugging Face Hub."""
+"""The model card: `README.md`, as the Hugging Face Hub shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from huggingface_hub import EvalResult, ModelCardData
-
-from branchmerge.api.resource import MERGED
-from branchmerge.api.stage import GateResult
+from branchmerge_trainer.report.comparisons import Comparison
+from branchmerge_trainer.report.conclusions import Conclusions
 from branchmerge_trainer.report.facts import Facts
-from branchmerge_trainer.report.tables import Cell, funnel, overall_density, score_table
+from branchmerge_trainer.report.markdown import bullets, code, plain, table
+from branchmerge_trainer.report.metadata import metadata
+from branchmerge_trainer.report.rows import lineage
+from branchmerge_trainer.report.rows.cost import costs, duration, total_cost
+from branchmerge_trainer.report.rows.data import Funnel, funnel
+from branchmerge_trainer.report.rows.merge import density
+from branchmerge_trainer.report.rows.scores import ScoreCell, score_rows, suite_rows
+from branchmerge_trainer.report.rows.settings import settings
+from branchmerge_trainer.report.verdict import specialist_gaps
 
-_HUB_ID = 2
-"""Parts of a Hub id: owner/name."""
+_LOADING = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+folder = "path/to/this/model"  # or its id on the Hub
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map="auto")
 
-_INTRODUCTION = (
-    "Made by [Branch-Merge distillation](https://arxiv.org/abs/2503.04872): the student was fine-tuned into one "
-    "specialist per domain, and the specialists were merged."
+messages = [{"role": "user", "content": "…"}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+answer = model.generate(**inputs.to(model.device), max_new_tokens=1024)
+print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+```"""
+
+_LICENCE = (
+    "Not stated. Before you publish this model, add `license:` to the metadata above: the licences of the student and "
+    "of the data apply to what was made from them."
 )
 
 
-def model_card(facts: Facts, verdict: str, notes: Sequence[str], gates: Sequence[GateResult]) -> str:
-    """The card of the merged model. A licence is never invented: the owner adds it."""
-    sections = [
-        f"---\n{_metadata(facts).to_yaml()}\n---",
-        f"# {facts.job}",
-        _INTRODUCTION,
-        f"**{verdict}**",
-        *_scores(facts, notes, gates),
+def model_card(facts: Facts, conclusions: Conclusions) -> str:
+    """The card of the merged model."""
+    sections = (
+        f"---\n{metadata(facts).to_yaml()}\n---",
+        f"# {plain(facts.job)}",
+        _introduction(facts),
+        f"**{plain(conclusions.verdict)}**",
+        *_scores(facts, conclusions),
         *_making(facts),
-        *_use(),
-    ]
+        *_lineage(facts),
+        "## How to load it",
+        _LOADING,
+        "## Licence",
+        _LICENCE,
+    )
     return "\n\n".join(sections) + "\n"
 
 
-def _metadata(facts: Facts) -> ModelCardData:
-    student = facts.task.student.model or ""
-    merged = [score for (model, _), score in facts.scores.items() if model == MERGED]
-    results = [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type=score.suite,
-            dataset_name=score.suite,
-            metric_type=score.metric,
-            metric_value=round(score.value, 4),
-            metric_name=score.metric,
-        )
-        for score in merged
-    ]
-    return ModelCardData(
-        base_model=student if len(student.split("/")) == _HUB_ID and not student.startswith((".", "/")) else None,
-        datasets=_datasets(facts) or None,
-        library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=[
-            "branch-merge-distillation",
-            "mergekit",
-            "merge",
-            *sorted({str(step["method"]) for step in _recipe(facts)}),
-        ],
-        model_name=facts.job,
-        eval_results=results or None,
+def _introduction(facts: Facts) -> str:
+    student = facts.task.student.model
+    link = f"[{plain(student)}](https://huggingface.co/{student})" if facts.student_hub_id else code(student)
+    names = ", ".join(branch.name for branch in facts.branches)
+    return (
+        f"Made from {link} by [Branch-Merge distillation](https://arxiv.org/abs/2503.04872): the student was "
+        f"fine-tuned into one specialist a domain ({plain(names)}), and the specialists were merged."
     )
 
 
-def _datasets(facts: Facts) -> list[str]:
-    sources = [source for branch in facts.task.spec.get("branches", []) for source in branch["data"]["sources"]]
-    return list(dict.fromkeys(source["dataset"]["repo"] for source in sources if source.get("dataset")))
-
-
-def _recipe(facts: Facts) -> list[dict[str, object]]:
-    recipe: list[dict[str, object]] = facts.task.spec["merge"]["recipe"]
-    return recipe
-
-
-def _scores(facts: Facts, notes: Sequence[str], gates: Sequence[GateResult]) -> Iterator[str]:
-    suites, rows = score_table(facts)
-    if not suites:
+def _scores(facts: Facts, conclusions: Conclusions) -> Iterator[str]:
+    if conclusions.remarks:
+        yield bullets(map(plain, conclusions.remarks))
+    if conclusions.gates:
+        yield "## Gates"
+        yield table(
+            ["suite", "result", "merged model"],
+            [
+                [plain(gate.suite), "passed" if gate.passed else "**failed**", plain(gate.message)]
+                for gate in conclusions.gates
+            ],
+        )
+    if not facts.evaluations:
         return
     yield "## Scores"
-    yield "pass@1 with its 95% interval; below it the paired difference to the student. Bold: clear of zero."
-    yield _table(["model", *suites], [[f"`{model}`", *map(_cell, cells)] for model, cells in rows])
-    if notes:
-        yield "\n".join(f"- {note}" for note in notes)
-    if gates:
-        yield "## Gates"
-        yield _table(
-            ["suite", "passed", "by"],
-            [[gate.suite, "yes" if gate.passed else "**no**", gate.message] for gate in gates],
+    yield "With 95% intervals; below each the paired difference to the student, bold where it is clear of zero."
+    yield table(
+        ["model", *(plain(suite.name) for suite in facts.task.suites)],
+        [[code(model), *map(_cell, cells)] for model, cells in score_rows(facts)],
+    )
+    if gaps := specialist_gaps(facts):
+        yield table(
+            ["suite", "best specialist", "merged model minus specialist"],
+            [[plain(gap.suite), code(gap.baseline), _difference(gap)] for gap in gaps],
         )
+    yield table(
+        ["suite", "role", "compared by", "questions", "samples", "temperature", "max tokens"],
+        [
+            [
+                plain(suite.name),
+                suite.role,
+                suite.method,
+                f"{suite.questions:,}",
+                str(suite.samples),
+                f"{suite.temperature:g}",
+                f"{suite.max_tokens:,}",
+            ]
+            for suite in suite_rows(facts)
+        ],
+    )
+    yield f"Engine: {plain(lineage.engine(facts))}."
 
 
-def _cell(cell: Cell | None) -> str:
-    if cell is None:
-        return "–"
-    score = cell.score
-    text = f"{score.value:.3f} [{score.ci95[0]:.3f}, {score.ci95[1]:.3f}]"
-    if cell.gain is None:
-        return text
-    gain = f"{cell.gain.value:+.3f} [{cell.gain.ci95[0]:+.3f}, {cell.gain.ci95[1]:+.3f}]"
-    return f"{text}<br>{f'**{gain}**' if cell.tone else gain}"
+def _cell(cell: ScoreCell) -> str:
+    low, high = cell.score.ci95
+    text = f"{cell.score.value:.3f} [{low:.3f}, {high:.3f}]"
+    return text if cell.gain is None else f"{text}<br>{_difference(cell.gain)}"
+
+
+def _difference(each: Comparison) -> str:
+    text = f"{each.value:+.3f} [{each.low:+.3f}, {each.high:+.3f}]"
+    return text if each.tone == "unclear" else f"**{text}**"
 
 
 def _making(facts: Facts) -> Iterator[str]:
+    yield "## Recipe"
+    yield table(
+        ["step", "method", "models", "base", "options", "changed weights"],
+        [
+            [
+                code(step.name),
+                code(step.method),
+                plain(", ".join(step.models)),
+                plain(step.reference if step.has_base else "–"),
+                plain(step.options or "–"),
+                f"{step.changed:.1%}",
+            ]
+            for step in map(density, facts.merges)
+        ],
+    )
     yield "## Training"
-    yield _table(
-        ["branch", "rows read", "rows trained on", "steps", "trained tokens", "final loss"],
-        [
-            [
-                branch.name,
-                f"{funnel(branch)[0].count:,}",
-                f"{funnel(branch)[-1].count:,}",
-                *(_figure(branch.training.figures.get(name)) for name in ("steps", "tokens", "loss")),
-            ]
-            for branch in facts.branches
-        ],
+    results = [branch.training.result.figures for branch in facts.branches]
+    outcomes = [
+        [name, *(f"{figures[key]:{shape}}" if key in figures else "–" for figures in results)]
+        for name, key, shape in (
+            ("steps", "steps", ",.0f"),
+            ("tokens", "tokens", ",.0f"),
+            ("final loss", "loss", ".4f"),
+        )
+    ]
+    yield table(
+        ["", *(plain(branch.name) for branch in facts.branches)],
+        [*outcomes, *([code(row.name), *map(plain, row.values)] for row in settings(facts.branches))],
     )
-    yield "## Merge"
-    changed = {step.name: overall_density(step.tensors) for step in facts.merges}
-    yield _table(
-        ["step", "method", "models", "base", "changed weights"],
-        [
-            [
-                str(step["name"]),
-                f"`{step['method']}`",
-                ", ".join(map(str, step["models"])),  # type: ignore[call-overload]
-                str(step.get("base", "–")),
-                f"{changed[str(step['name'])]:.1%}",
-            ]
-            for step in _recipe(facts)
-        ],
+    yield "## Data"
+    yield table(
+        ["branch", "rows read", "dropped", "rows learned", "replay"],
+        [_funnel_row(funnel(branch)) for branch in facts.branches],
     )
+
+
+def _funnel_row(row: Funnel) -> list[str]:
+    drops = ", ".join(f"{drop.rows:,} {drop.reason} ({drop.stage})" for drop in row.drops)
+    return [plain(row.branch), f"{row.read:,}", plain(drops or "none"), f"{row.learned:,}", plain(row.replay or "–")]
+
+
+def _lineage(facts: Facts) -> Iterator[str]:
     yield "## Lineage"
-    student = facts.task.student
-    yield f"Student: `{student.model}`" + (f" at `{student.revision}`" if student.revision else "")
-    yield _table(
-        ["stage", "fingerprint", "digest of the output"],
-        [[name, f"`{result.fingerprint[:16]}`", f"`{result.digest[:16]}`"] for name, result in facts.results.items()],
+    yield table(
+        ["input", "location", "commit or content"],
+        [[plain(each.what), code(each.location), code(each.identity)] for each in lineage.inputs(facts)],
     )
-
-
-def _use() -> Iterator[str]:
-    yield "## Use"
-    yield (
-        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/model")\n'
-        'model = AutoModelForCausalLM.from_pretrained("path/to/this/model", dtype="auto")\n```'
+    spent = {(cost.stage): cost for cost in costs(facts) if cost.in_result}
+    yield table(
+        ["stage", "fingerprint", "content", "wall time", "GPU-hours"],
+        [
+            [
+                code(each.stage),
+                code(lineage.short(each.fingerprint)),
+                code(lineage.short(each.digest)),
+                *([duration(cost.seconds), f"{cost.gpu_hours:.2f}"] if (cost := spent.get(each.stage)) else ["–", "–"]),
+            ]
+            for each in lineage.made(facts)
+        ],
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value == int(value) else f"{value:.4f}"
+    versions = ", ".join(f"{library} {version}" for library, version in lineage.versions(facts).items())
+    total = total_cost(facts)
+    yield bullets(
+        [
+            f"Spec: {code(f'sha256:{lineage.spec_digest(facts)}')}",
+            f"Made with {plain(versions)}",
+            f"In sum {duration(total.seconds)} of wall time over all attempts, {total.gpu_hours:,.2f} GPU-hours",
+        ]
+    )

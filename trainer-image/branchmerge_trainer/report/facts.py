@@ -1,24 +1,26 @@
-"""What the other stages left in their folders, as plain data."""
+"""All that a report tells, as plain data."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from branchmerge.api.errors import InputError
+from branchmerge.api.evaluation import Suite, SuiteRole
 from branchmerge.api.merge import STUDENT
 from branchmerge.api.resource import MERGED
-from branchmerge.api.stage import Difference, ReportTask, Score, StageResult
-from branchmerge_trainer.evaluate.answers import read_answers
-from branchmerge_trainer.evaluate.statistics import paired_difference
-from branchmerge_trainer.train.history import HISTORY_FILE
-from branchmerge_trainer.workspace import Workspace
+from branchmerge.api.stage import ReportTask, Score, StageResult
+from branchmerge_trainer.report.comparisons import Comparison
+from branchmerge_trainer.train.history import StepRecord
 
-TENSORS_FILE = "tensors.jsonl"
-"""As `merge.changes` writes it, which is not imported because it imports torch."""
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage."""
+
+    result: StageResult
+    ingredients: Mapping[str, Any]
+    """What its fingerprint is the hash of."""
 
 
 @dataclass(frozen=True)
@@ -26,102 +28,85 @@ class Branch:
     """One domain: its rows and its training."""
 
     name: str
-    curation: StageResult
-    training: StageResult
-    history: list[dict[str, float]]
-    """One entry a step: `step`, `loss`, …"""
+    curation: Stage
+    training: Stage
+    history: Sequence[StepRecord]
 
 
 @dataclass(frozen=True)
-class MergeStep:
+class Tensor:
+    """What a merge did to one tensor."""
+
+    name: str
+    elements: int
+    changed: float
+    """Share (0-1) of the elements that differ from the base's."""
+
+
+@dataclass(frozen=True)
+class Merge:
     """One step of the recipe."""
 
     name: str
-    result: StageResult
-    tensors: list[dict[str, Any]]
-    """One entry a tensor: `tensor`, `elements`, `changed` (share, 0-1)."""
+    stage: Stage
+    tensors: Sequence[Tensor]
+
+    @property
+    def step(self) -> Mapping[str, Any]:
+        """The step as the user wrote it: `method`, `models`, `base`, …"""
+        step: Mapping[str, Any] = self.stage.ingredients["step"]
+        return step
+
+    @property
+    def reference(self) -> str:
+        """The model that `changed` counts from."""
+        return str(self.step.get("base") or self.step["models"][0])
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a report tells."""
+    """A job, all of whose stages but the report are done."""
 
     job: str
     task: ReportTask
-    branches: list[Branch]
-    merges: list[MergeStep]
-    evaluations: dict[str, StageResult]
-    """Model name -> result, in the order of the pipeline."""
-    differences: list[Difference]
+    student_hub_id: str | None
+    """The student's name on the Hub, if it came from there."""
+    branches: Sequence[Branch]
+    merges: Sequence[Merge]
+    evaluations: Mapping[str, Stage]
+    """Model name -> evaluation, in the order of the pipeline."""
+    comparisons: Sequence[Comparison]
+    scores: Mapping[tuple[str, str], Score] = field(init=False)
+    """(model, suite) -> score."""
+
+    def __post_init__(self) -> None:
+        scores = {
+            (model, score.suite): score for model, stage in self.evaluations.items() for score in stage.result.scores
+        }
+        object.__setattr__(self, "scores", scores)
 
     @property
-    def scores(self) -> dict[tuple[str, str], Score]:
-        """(model, suite) -> score."""
-        return {(model, score.suite): score for model, result in self.evaluations.items() for score in result.scores}
+    def stages(self) -> Iterator[tuple[str, Stage]]:
+        """(stage name, stage), in the order of the pipeline."""
+        yield from ((stage.result.stage, stage) for stage in self._in_order())
 
     @property
-    def results(self) -> dict[str, StageResult]:
-        """Stage name -> result, in the order of the pipeline."""
-        results = {f"curate/{branch.name}": branch.curation for branch in self.branches}
-        results |= {f"train/{branch.name}": branch.training for branch in self.branches}
-        results |= {f"merge/{step.name}": step.result for step in self.merges}
-        return results | {f"evaluate/{model}": result for model, result in self.evaluations.items()}
+    def test_suites(self) -> list[Suite]:
+        """Suites that the verdict may look at."""
+        return [suite for suite in self.task.suites if suite.role is SuiteRole.TEST]
 
-    def difference(self, model: str, suite: str, baseline: str = STUDENT) -> Difference | None:
-        """The model's paired difference to the baseline, where both were measured."""
+    def comparison(self, model: str, suite: str, baseline: str = STUDENT) -> Comparison | None:
+        """The model against the baseline, where both were measured."""
         wanted = (model, suite, baseline)
-        return next((each for each in self.differences if (each.model, each.suite, each.baseline) == wanted), None)
+        return next((each for each in self.comparisons if (each.model, each.suite, each.baseline) == wanted), None)
 
+    def best_specialist(self, suite: str) -> str | None:
+        """The specialist with the highest score on the suite; the first one of equals."""
+        specialists = [model for model in self.evaluations if model not in (STUDENT, MERGED)]
+        return max(specialists, key=lambda model: self.scores[model, suite].value, default=None)
 
-def gather(job: str, task: ReportTask, workspace: Workspace) -> Facts:
-    """Read the stages' folders. Raises InputError where one is not complete."""
-    evaluations = {model: _result(output, workspace) for model, output in task.evaluate.items()}
-    return Facts(
-        job=job,
-        task=task,
-        branches=[
-            Branch(
-                name,
-                _result(task.curate[name], workspace),
-                _result(output, workspace),
-                _lines(workspace.path(output) / HISTORY_FILE),
-            )
-            for name, output in task.train.items()
-        ],
-        merges=[
-            MergeStep(name, _result(output, workspace), _lines(workspace.path(output) / TENSORS_FILE))
-            for name, output in task.merge.items()
-        ],
-        evaluations=evaluations,
-        differences=_differences(task, workspace),
-    )
-
-
-def _differences(task: ReportTask, workspace: Workspace) -> list[Difference]:
-    """Every model to the student, and the merged model to every specialist, on every suite."""
-    pairs = [(model, STUDENT) for model in task.evaluate if model != STUDENT]
-    pairs += [(MERGED, model) for model in task.evaluate if model not in (STUDENT, MERGED)]
-    differences = []
-    for suite in task.suites:
-        answers = {model: read_answers(workspace.path(output), suite.name) for model, output in task.evaluate.items()}
-        for model, baseline in pairs:
-            if model in answers and baseline in answers:
-                differences.append(_difference(model, baseline, suite.name, answers))
-    return differences
-
-
-def _difference(model: str, baseline: str, suite: str, answers: Mapping[str, Mapping[str, float]]) -> Difference:
-    value, low, high = paired_difference(answers[model], answers[baseline])
-    return Difference(model=model, baseline=baseline, suite=suite, value=value, ci95=(low, high))
-
-
-def _result(output: str, workspace: Workspace) -> StageResult:
-    result = workspace.result(output)
-    if result is None:
-        raise InputError(f"{workspace.path(output)}: not complete: run the job again, which makes it anew")
-    return result
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    def _in_order(self) -> Iterator[Stage]:
+        yield from (branch.curation for branch in self.branches)
+        yield from (branch.training for branch in self.branches)
+        yield from (merge.stage for merge in self.merges)
+        yield from self.evaluations.values()

@@ -3,86 +3,152 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from branchmerge.api.evaluation import Suite
 from branchmerge.api.merge import STUDENT
-from branchmerge.api.resource import MERGED
-from branchmerge.api.stage import GateResult, StageAccount
-from branchmerge_trainer.report.charts import Dot, bars, curves, dots
-from branchmerge_trainer.report.facts import Facts
-from branchmerge_trainer.report.tables import funnel, layer_groups, overall_density, score_table
+from branchmerge_trainer.report.conclusions import Conclusions
+from branchmerge_trainer.report.facts import Branch, Facts
+from branchmerge_trainer.report.plots import rows as plots
+from branchmerge_trainer.report.plots.curves import COLOURS, curves
+from branchmerge_trainer.report.plots.scale import Scale, linear
+from branchmerge_trainer.report.rows import lineage
+from branchmerge_trainer.report.rows.cost import PARTS, costs, duration, total_cost
+from branchmerge_trainer.report.rows.data import funnel
+from branchmerge_trainer.report.rows.merge import density
+from branchmerge_trainer.report.rows.scores import ScoreCell, score_cell, score_rows, suite_rows
+from branchmerge_trainer.report.rows.settings import settings
+from branchmerge_trainer.report.verdict import gains, specialist_gaps
 
-_GROUPS = 12
-"""Kinds of tensors that a chart shows."""
+_SIGNED = re.compile(r"(?:^| |\[)[+-](?=\d)")
 
 
-def html_page(facts: Facts, verdict: str, notes: Sequence[str], gates: Sequence[GateResult]) -> str:
+@dataclass(frozen=True)
+class SuiteChart:
+    """All models on one suite."""
+
+    suite: Suite
+    scale: Scale
+    reference: float | None
+    """The student's score."""
+    cells: list[ScoreCell]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One curve of the loss chart, for its legend."""
+
+    branch: str
+    colour: int
+    steps: int
+    tokens: int
+    first: float
+    final: float
+    """Mean loss of the last steps."""
+
+
+def html_page(facts: Facts, conclusions: Conclusions) -> str:
     """The page of a job."""
+    return _environment().get_template("report.html.jinja").render(_view(facts, conclusions))
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("branchmerge_trainer.report"),
-        autoescape=select_autoescape(default=True),
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    suites, rows = score_table(facts)
-    return environment.get_template("report.html.jinja").render(
-        job=facts.job,
-        verdict=verdict,
-        notes=notes,
-        gates=gates,
-        suites=suites,
-        rows=rows,
-        charts=[(suite, Markup(_suite_chart(facts, suite))) for suite in suites],  # noqa: S704 - our own SVG, escaped
-        losses=Markup(_loss_chart(facts)),  # noqa: S704
-        funnels=[(branch.name, funnel(branch)) for branch in facts.branches],
-        trainings=[(branch.name, branch.training.figures) for branch in facts.branches],
-        merges=[
-            (step.name, overall_density(step.tensors), Markup(_merge_chart(step.name, step.tensors)))  # noqa: S704
-            for step in facts.merges
-        ],
-        recipe=facts.task.spec["merge"]["recipe"],
-        student=facts.task.student,
-        results=facts.results,
-        versions=_versions(facts),
-        accounts=facts.task.accounts,
-        total=_total(facts.task.accounts),
-        spec=json.dumps(facts.task.spec, indent=2, ensure_ascii=False),
+    environment.filters |= {"short": lineage.short, "duration": duration, "breakable": _breakable, "typeset": _typeset}
+    drawn = (plots.axis, plots.bar, plots.interval, plots.strip, plots.strip_axis)
+    environment.globals |= {function.__name__: function for function in drawn}
+    return environment
+
+
+def _view(facts: Facts, conclusions: Conclusions) -> dict[str, Any]:
+    """What the template shows, by the names that it uses."""
+    found, gaps = gains(facts), specialist_gaps(facts)
+    runs = [_run(index, branch) for index, branch in enumerate(facts.branches) if branch.history]
+    return {
+        "job": facts.job,
+        "conclusions": conclusions,
+        "student": facts.task.student,
+        "gains": found,
+        "gaps": gaps,
+        "gain_scale": linear([0.0, *(end for each in (*found, *gaps) for end in (each.low, each.high))]),
+        "suites": facts.task.suites,
+        "scores": score_rows(facts),
+        "charts": [_suite_chart(facts, suite) for suite in facts.task.suites if facts.evaluations],
+        "asked": suite_rows(facts),
+        "engine": lineage.engine(facts),
+        "losses": _losses(facts.branches, runs),
+        "runs": runs,
+        "branches": [branch.name for branch in facts.branches],
+        "settings": settings(facts.branches),
+        "funnels": [funnel(branch) for branch in facts.branches],
+        "densities": [density(merge) for merge in facts.merges],
+        "costs": costs(facts),
+        "total": total_cost(facts),
+        "cost_parts": PARTS,
+        "inputs": lineage.inputs(facts),
+        "made": lineage.made(facts),
+        "versions": lineage.versions(facts),
+        "spec_digest": lineage.spec_digest(facts),
+        "spec": json.dumps(facts.task.spec, indent=2, ensure_ascii=False),
+    }
+
+
+def _suite_chart(facts: Facts, suite: Suite) -> SuiteChart:
+    cells = [score_cell(facts, model, suite.name) for model in facts.evaluations]
+    student = facts.scores.get((STUDENT, suite.name))
+    return SuiteChart(
+        suite=suite,
+        scale=linear([end for cell in cells for end in cell.score.ci95]),
+        reference=student.value if student else None,
+        cells=cells,
     )
 
 
-def _suite_chart(facts: Facts, suite: str) -> str:
-    rows = [
-        Dot(model, score.value, *score.ci95, strong=model == MERGED)
-        for (model, name), score in facts.scores.items()
-        if name == suite
-    ]
-    student = facts.scores.get((STUDENT, suite))
-    return dots(f"Scores on {suite}", rows, reference=student.value if student else None) if rows else ""
+def _run(index: int, branch: Branch) -> Run:
+    return Run(
+        branch=branch.name,
+        colour=index % COLOURS,
+        steps=branch.history[-1].step,
+        tokens=sum(record.tokens for record in branch.history),
+        first=branch.history[0].loss,
+        final=branch.training.result.figures.get("loss", branch.history[-1].loss),
+    )
 
 
-def _loss_chart(facts: Facts) -> str:
-    series = {branch.name: [(entry["step"], entry["loss"]) for entry in branch.history] for branch in facts.branches}
-    return curves("Loss of each branch over its steps", {name: line for name, line in series.items() if line})
+def _losses(branches: Sequence[Branch], runs: Sequence[Run]) -> Markup:
+    told = "; ".join(f"{run.branch} from {run.first:.3f} to {run.final:.3f} in {run.steps} steps" for run in runs)
+    lines = {branch.name: [(record.step, record.loss) for record in branch.history] for branch in branches}
+    return curves(f"Training loss over steps: {told}", lines)
 
 
-def _merge_chart(name: str, tensors: Sequence[dict[str, object]]) -> str:
-    return bars(f"Changed weights in step {name}, by kind of tensor", layer_groups(tensors)[:_GROUPS])
+def _breakable(text: str) -> Markup:
+    """The text, which may be broken after slashes and dots where it does not fit."""
+    return Markup().join(_pieces(text))
 
 
-def _versions(facts: Facts) -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for result in facts.results.values():
-        for library, version in result.versions.items():
-            known = versions.setdefault(library, version)
-            if version not in known.split(", "):
-                versions[library] = f"{known}, {version}"
-    return versions
+def _typeset(text: str) -> str:
+    """Figures with a true minus, not broken from the word before them."""
+    return _SIGNED.sub(lambda found: found[0].replace(" ", "\u00a0").replace("-", "−"), text)
 
 
-def _total(accounts: Sequence[StageAccount]) -> dict[str, float]:
-    names = ("seconds", "gpu_hours", "useful_gpu_hours", "lost_gpu_hours", "starting_gpu_hours")
-    return {name: sum(getattr(account, name) for account in accounts) for name in names}
+def _pieces(text: str) -> Iterator[str]:
+    piece = ""
+    for character in text:
+        piece += character
+        if character in "/._-":
+            yield piece
+            yield Markup("<wbr>")
+            piece = ""
+    yield piece

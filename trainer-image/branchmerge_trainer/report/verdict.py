@@ -1,125 +1,113 @@
-"""What the figures say, in words, and whether they pass the gates. Pure."""
+"""What the figures say, in words. Pure.
+
+Only Test suites count: candidates were chosen on the Validation suites, whose scores are therefore too good.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from branchmerge.api.evaluation import Bound, Gate, Suite, SuiteRole
 from branchmerge.api.merge import STUDENT
 from branchmerge.api.resource import MERGED
-from branchmerge.api.stage import Difference, GateResult, Score
-from branchmerge_trainer.evaluate.statistics import smallest_detectable_gain
+from branchmerge_trainer.report.comparisons import Comparison
+from branchmerge_trainer.report.facts import Facts
+
+_MOST_NAMES = 5
+_CUT_OFF = 0.01
+"""Share (0-1) of answers that `maxTokens` ended, from which a reader should know."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """How the merged model compares with the student on one suite."""
-
-    suite: str
-    difference: Difference
-
-    @property
-    def better(self) -> bool:
-        """Whether the whole interval is above zero."""
-        return self.difference.ci95[0] > 0
-
-    @property
-    def worse(self) -> bool:
-        """Whether the whole interval is below zero."""
-        return self.difference.ci95[1] < 0
-
-
-def findings(suites: Sequence[Suite], differences: Sequence[Difference]) -> list[Finding]:
-    """The merged model against the student on each Test suite, where both were measured."""
-    by_suite = {each.suite: each for each in differences if (each.model, each.baseline) == (MERGED, STUDENT)}
-    return [
-        Finding(suite.name, by_suite[suite.name])
-        for suite in suites
-        if suite.role is SuiteRole.TEST and suite.name in by_suite
-    ]
-
-
-def verdict(suites: Sequence[Suite], scores: Sequence[tuple[str, Score]], found: Sequence[Finding]) -> str:
-    """One honest sentence: where the merged model beats the student with an interval clear of zero, and where not."""
-    if not suites:
+def verdict(facts: Facts) -> str:
+    """One honest sentence: where the merged model beats the student, where not, and where a specialist beats it."""
+    if not facts.task.suites:
         return "Nothing was measured: the job has no evaluation."
-    if not any(model == MERGED for model, _ in scores):
+    if not facts.test_suites:
+        return "Nothing can be said: all suites are for validation; give one the role Test."
+    if MERGED not in facts.evaluations:
         return "The merged model was not measured: add merged to evaluation.models."
-    if not found:
-        return "The merged model was measured, but not compared with the student: add student to evaluation.models."
-    better = [each.suite for each in found if each.better]
-    worse = [each.suite for each in found if each.worse]
-    unclear = [each.suite for each in found if not each.better and not each.worse]
-    if len(better) == len(found):
-        return f"The merged model beats the student on every suite ({_listed(better)}), each interval clear of zero."
-    parts = []
-    if better:
-        parts.append(f"beats the student on {_listed(better)}")
-    if worse:
-        parts.append(f"loses to it on {_listed(worse)}" if better else f"loses to the student on {_listed(worse)}")
-    if unclear:
-        parts.append(f"cannot be told from the student on {_listed(unclear)}")
-    return f"The merged model {_listed(parts)} (95% intervals)."
+    if STUDENT not in facts.evaluations:
+        return "The merged model was not compared with the student: add student to evaluation.models."
+    return f"The merged model {_against_student(gains(facts))}{_against_specialists(facts)}."
 
 
-def remarks(
-    suites: Sequence[Suite], scores: Sequence[tuple[str, Score]], differences: Sequence[Difference]
-) -> list[str]:
-    """What a reader should know besides: where specialists are better, and what could not be seen at all."""
-    return [*_specialists(differences), *_power(suites, scores)]
+def gains(facts: Facts) -> list[Comparison]:
+    """The merged model against the student on each Test suite, where both were measured."""
+    found = (facts.comparison(MERGED, suite.name) for suite in facts.test_suites)
+    return [gain for gain in found if gain is not None]
 
 
-def judge(
-    gates: Sequence[Gate], scores: Sequence[tuple[str, Score]], differences: Sequence[Difference]
-) -> list[GateResult]:
-    """Whether the merged model passes each gate, and by which figure. What was not measured does not pass."""
-    merged = {score.suite: score for model, score in scores if model == MERGED}
-    gains = {each.suite: each for each in differences if (each.model, each.baseline) == (MERGED, STUDENT)}
-    return [_judge(gate, merged.get(gate.suite), gains.get(gate.suite)) for gate in gates]
+def specialist_gaps(facts: Facts) -> list[Comparison]:
+    """The merged model against the best specialist of each Test suite, where both were measured."""
+    pairs = ((suite.name, facts.best_specialist(suite.name)) for suite in facts.test_suites)
+    found = (facts.comparison(MERGED, suite, best) for suite, best in pairs if best is not None)
+    return [gap for gap in found if gap is not None]
 
 
-def _judge(gate: Gate, score: Score | None, gain: Difference | None) -> GateResult:
-    checks = []
-    for what, least, figure in (("score", gate.min_score, score), ("gain", gate.min_gain, gain)):
-        if least is None:
-            continue
-        if figure is None:
-            checks.append((False, f"{what} was not measured"))
-            continue
-        lower = gate.bound is Bound.LOWER_BOUND
-        compared = figure.ci95[0] if lower else figure.value
-        shown = f"{what} {figure.value:.3f}" + (f" (lower bound {compared:.3f})" if lower else "")
-        passed = compared >= float(least)
-        checks.append((passed, f"{shown} {'>=' if passed else '<'} {least}"))
-    return GateResult(
-        suite=gate.suite,
-        passed=all(passed for passed, _ in checks),
-        bound=gate.bound,
-        message="; ".join(message for _, message in checks),
+def remarks(facts: Facts) -> list[str]:
+    """What a reader should know besides the verdict."""
+    return [*_too_wide(facts), *_cut_off(facts), *_by_chance(facts)]
+
+
+def _against_student(compared: Sequence[Comparison]) -> str:
+    better = [gain for gain in compared if gain.better]
+    if len(better) == len(compared):
+        where = f"on {_named(better)}"
+        if len(compared) > 1:
+            where = f"on all {len(compared)} suites ({_named(better)})"
+        return f"beats the student {where}, with {'each' if len(compared) > 1 else 'its'} interval clear of zero"
+    parts = (
+        ("beats {} on {}", better),
+        ("cannot be told from {} on {}", [gain for gain in compared if not gain.better and not gain.worse]),
+        ("loses to {} on {}", [gain for gain in compared if gain.worse]),
     )
+    clauses = [(words, _named(found)) for words, found in parts if found]
+    said = [words.format("it" if place else "the student", names) for place, (words, names) in enumerate(clauses)]
+    return f"{_listed(said)} (95% intervals)"
 
 
-def _specialists(differences: Sequence[Difference]) -> Iterator[str]:
-    for each in differences:
-        if each.model == MERGED and each.baseline != STUDENT and each.ci95[1] < 0:
+def _against_specialists(facts: Facts) -> str:
+    gaps = specialist_gaps(facts)
+    above, below = [gap.suite for gap in gaps if gap.better], [gap.suite for gap in gaps if gap.worse]
+    said = []
+    if above:
+        said.append(f"beats the best specialist on {_listed(above)}")
+    if below:
+        said.append(f"loses to {'it' if above else 'the best specialist'} on {_listed(below)}")
+    return f"; it {_listed(said)}" if said else ""
+
+
+def _too_wide(facts: Facts) -> Iterator[str]:
+    for gain in gains(facts):
+        if gain.tone == "unclear":
             yield (
-                f"On {each.suite} the {each.baseline.removeprefix('specialist/')} specialist is better than the merged "
-                f"model by {-each.value:.3f} [{-each.ci95[1]:.3f}, {-each.ci95[0]:.3f}]."
+                f"{gain.suite}: the interval of the gain, [{gain.low:+.3f}, {gain.high:+.3f}], holds zero. With "
+                f"{_questions(gain.questions)} the smallest detectable gain is {gain.detectable:.3f} (80% "
+                "probability); more questions would tell."
             )
 
 
-def _power(suites: Sequence[Suite], scores: Sequence[tuple[str, Score]]) -> Iterator[str]:
-    student = {score.suite: score for model, score in scores if model == STUDENT}
-    for suite in suites:
-        score = student.get(suite.name)
-        if score is not None:
-            least = smallest_detectable_gain(score.n, score.samples, score=score.value)
-            yield (
-                f"{suite.name}: {score.n} questions x {score.samples} show a true gain of {least:.3f} or more with 80% "
-                "probability; smaller ones may stay unseen."
-            )
+def _cut_off(facts: Facts) -> Iterator[str]:
+    shares = {model: stage.result.figures.get("truncated", 0.0) for model, stage in facts.evaluations.items()}
+    cut = [f"{model} {share:.1%}" for model, share in shares.items() if share >= _CUT_OFF]
+    if cut:
+        yield f"Answers that maxTokens cut off, which mostly count as wrong: {_listed(cut)}."
+
+
+def _by_chance(facts: Facts) -> Iterator[str]:
+    count = len(gains(facts))
+    if count > 1:
+        yield f"Each of the {count} intervals holds the true gain with 95% probability; all at once with less."
+
+
+def _named(compared: Sequence[Comparison]) -> str:
+    return _listed([f"{each.suite} {each.value:+.3f}" for each in compared])
 
 
 def _listed(words: Sequence[str]) -> str:
+    if len(words) > _MOST_NAMES:
+        words = [*words[: _MOST_NAMES - 1], f"{len(words) - _MOST_NAMES + 1} more"]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _questions(count: int) -> str:
+    return "1 question" if count == 1 else f"{count:,} questions"

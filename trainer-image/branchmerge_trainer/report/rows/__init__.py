@@ -1,0 +1,1 @@
+"""The tables that card and page both show, as plain data. Pure."""
