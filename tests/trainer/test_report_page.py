@@ -216,7 +216,7 @@ def test_any_loss_can_be_drawn(losses: list[float], tmp_path: Path) -> None:
 def test_settings_that_differ_stand_apart(tmp_path: Path) -> None:
     page = page_of(FinishedJob(tmp_path, {"branches.1.training": {"epochs": 15}}))
     [table] = page.all("table", class_="settings")
-    assert " ".join(table.text.split()) == "in which branches differ math coding science epochs 3 15 3"
+    assert " ".join(table.text.split()) == "where branches differ math coding science epochs 3 15 3"
 
 
 def test_the_stage_starts_without_torch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from operator import itemgetter
 
 from markupsafe import Markup
@@ -28,26 +29,20 @@ def curves(title: str, runs: Mapping[str, Sequence[Point]]) -> Markup:
     points = [point for run in shown.values() for point in run]
     if not points:
         return Markup()
-    across, up = linear([0.0, *(step for step, _ in points)]), fitting([loss for _, loss in points])
+    across, up = Scale((0.0, max(step for step, _ in points))), fitting([loss for _, loss in points])
     lines = [line for index, run in enumerate(shown.values()) if run for line in _lines(index, run, across, up)]
     canvas = element("svg", *lines, viewBox="0 0 1000 1000", preserveAspectRatio="none", width="100%", height=_HEIGHT)
     return titled(_HEIGHT, title, *_grid(across, up), canvas, kind="curves")
 
 
 def smoothed(values: Sequence[float], share: float = 0.05) -> list[float]:
-    """Mean of the exponential means over about `share` of the values from either side, so that it does not lag."""
-    forward = _exponential_means(values, share)
-    backward = _exponential_means(values[::-1], share)[::-1]
-    return [(early + late) / 2 for early, late in zip(forward, backward, strict=True)]
-
-
-def _exponential_means(values: Sequence[float], share: float) -> list[float]:
-    """Not biased towards zero at their start (Kingma & Ba 2015, section 3)."""
-    decay = 1 - 1 / max(1.0, share * len(values))
-    mean, means = 0.0, []
-    for count, value in enumerate(values, start=1):
-        mean = decay * mean + (1 - decay) * value
-        means.append(mean / (1 - decay**count))
+    """Mean over about `share` of the values around each one; towards the ends over fewer, so that it never lags."""
+    sums = list(accumulate(values, initial=0.0))
+    reach = round(share * len(values) / 2)
+    means = []
+    for index in range(len(values)):
+        near = min(reach, index, len(values) - 1 - index)
+        means.append((sums[index + near + 1] - sums[index - near]) / (2 * near + 1))
     return means
 
 
@@ -70,7 +65,8 @@ def _grid(across: Scale, up: Scale) -> Iterator[Markup]:
         y = percent(1 - up(tick))
         yield element("line", class_="grid", x1="0", x2="100%", y1=y, y2=y)
         yield element("text", f"{tick:g}", class_="tick", x="0", y=y, dx=-10, dy=4, text_anchor="end")
-    for tick in across.ticks:
+    end = across.ticks[-1]
+    for tick in (tick for tick in linear([0.0, end]).ticks if tick <= end):
         x = percent(across(tick))
         yield element("text", f"{tick:,.10g}", class_="tick", x=x, y="100%", dy=20, text_anchor="middle")
 
