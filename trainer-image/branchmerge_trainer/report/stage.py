@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from branchmerge.api.merge import STUDENT
 from branchmerge.api.stage import ReportTask
 from branchmerge_trainer.report.card import model_card
 from branchmerge_trainer.report.conclusions import conclude
@@ -27,5 +28,6 @@ def run(task: ReportTask, context: StageContext, folder: Path) -> Findings:
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    differences = [comparison.as_difference() for comparison in facts.comparisons]
+    # Those to specialists are in report.json: a termination message has little room.
+    differences = [each.as_difference() for each in facts.comparisons if each.baseline == STUDENT]
     return Findings(differences=differences, gates=found.gates, verdict=found.verdict)
