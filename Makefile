@@ -16,7 +16,7 @@ export TORCH_EXTENSIONS_DIR ?= $(abspath .cache/torch-extensions)
 
 .PHONY: help
 help: ## Show what can be typed here
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: $(INSTALLED) ## Install everything at the versions of uv.lock
@@ -38,6 +38,10 @@ demo: $(INSTALLED) ## Run the mini DistillationJob on this machine, from nothing
 .PHONY: test
 test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours
 	$(RUN) pytest $(PYTEST_ARGS)
+
+.PHONY: test-cluster
+test-cluster: $(INSTALLED) ## Run the tests on a real Kubernetes that is brought up here (Linux, root; slow the first time)
+	$(RUN) pytest tests/cluster
 
 .PHONY: check
 check: $(INSTALLED) lint types imports generated ## Lint, types, import contracts, generated files in sync
