@@ -21,6 +21,7 @@ from branchmerge.api.stage import Outcome, StageConfig
 from branchmerge_trainer import launcher, rank
 
 _PRELOADED = [
+    "deepspeed",
     "transformers.models.auto.modeling_auto",
     "transformers.models.qwen2.modeling_qwen2",
     "branchmerge_trainer.evaluate.turns",
@@ -111,7 +112,7 @@ def train(root: Path, config: StageConfig, world: int = 1, **environment: str) -
 def _context() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     return context
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from branchmerge.api.stage import TrainTask
 from branchmerge_trainer.runtime import Findings, StageContext
 from branchmerge_trainer.train.batching import Attention
-from branchmerge_trainer.train.checkpoints import Checkpoints
+from branchmerge_trainer.train.checkpoints import Checkpoint, Checkpoints
 from branchmerge_trainer.train.data import Data
 from branchmerge_trainer.train.engine import Engine
 from branchmerge_trainer.train.history import StepRecord, write_history
@@ -42,10 +42,11 @@ def run(task: TrainTask, context: StageContext, folder: Path) -> Findings:
     if ranks.world > 1 or setting.sharded:
         ranks.join()
     attention = choose_attention(setting)
-    engine = _make_engine(student, setting, attention)
     checkpoints = Checkpoints(context.work / "checkpoints", training.checkpoint.keep, ranks)
+    start = checkpoints.newest()
+    engine = _make_engine(student, setting, attention, start)
     loop = Loop(engine, data.batches(attention), checkpoints, training, data.steps, ranks, context)
-    loop.run(checkpoints.newest())
+    loop.run(start)
     context.progress.phase("saving the specialist")
     weights = collect(engine.weights(), student.dtype, keep=ranks.leads)
     if ranks.leads:
@@ -54,12 +55,12 @@ def run(task: TrainTask, context: StageContext, folder: Path) -> Findings:
     return _findings(data, loop.history)
 
 
-def _make_engine(student: Student, setting: Setting, attention: Attention) -> Engine:
-    """Load the student and spread it over the ranks."""
+def _make_engine(student: Student, setting: Setting, attention: Attention, start: Checkpoint | None) -> Engine:
+    """Load the student and spread it over the ranks, to go on from `start`."""
     if setting.sharded:
         from branchmerge_trainer.train.zero import make_zero
 
-        return make_zero(student, setting, attention)
+        return make_zero(student, setting, attention, start)
     return Replicas(load_model(student, setting, attention), setting)
 
 
