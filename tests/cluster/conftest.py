@@ -1,0 +1,65 @@
+"""Real clusters, started once a session, and a namespace for each test."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from uuid import uuid4
+
+import pytest
+
+from capabilities import or_skip, speaking
+from localcluster.apionly import api_only
+from localcluster.build import go_version
+from localcluster.cleanup import remains
+from localcluster.cluster import Cluster
+from localcluster.controlplane import ControlPlane
+from localcluster.lock import machine_lock
+from localcluster.machine import require_nodes
+from localcluster.topology import FULL
+
+TEST_TIMEOUT_SECONDS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The clock of a test stops while a cluster is built: from nothing that takes many minutes, once."""
+    for item in items:
+        if {"cluster", "api_only_cluster"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_SECONDS, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Three nodes, two of them with GPUs, DNS and the training operator.
+
+    One that `make cluster` brought up is used, and stays. Otherwise it is started now, and leaves nothing behind.
+    """
+    cluster = Cluster(FULL)
+    with ExitStack() as stack:
+        with speaking(request):
+            or_skip(require_nodes)
+            or_skip(go_version)
+            stack.enter_context(machine_lock(FULL.name))
+            started = cluster.up(keep=False)
+        yield cluster
+        if started:
+            with speaking(request):
+                cluster.down()
+            assert remains(FULL) == []
+
+
+@pytest.fixture(scope="session")
+def api_only_cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """An API server, etcd and the controller manager: no nodes, no root."""
+    with ExitStack() as stack:
+        with speaking(request):
+            or_skip(go_version)
+            plane = stack.enter_context(api_only())
+        yield plane
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A new namespace of the cluster, which goes with the test."""
+    name = f"test-{uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,44 @@
+"""Ending a cluster for good, whatever state it is in: running, half-started, or left by a run that was killed."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from localcluster.cgroups import MOUNTINFO
+from localcluster.network import unplug
+from localcluster.shell import CommandError, run
+from localcluster.topology import STATE_ROOT, Topology
+
+
+def sweep(topology: Topology) -> None:
+    """Remove every process, namespace, mount, device, route, cgroup and file of a cluster.
+
+    Namespaces, the mounts in them and the devices between them go with the processes that hold them.
+    """
+    topology.cgroup.end()
+    topology.cgroup.remove()
+    unplug(topology)
+    for mount in reversed(_mounts_below(topology.folder)):
+        run(["umount", "--lazy", mount])
+    if topology.folder.exists():
+        shutil.rmtree(topology.folder)
+    with suppress(OSError):  # another cluster's folder may be in it
+        STATE_ROOT.rmdir()
+
+
+def remains(topology: Topology) -> list[str]:
+    """What there is of a cluster on this machine, in words; empty after `sweep`."""
+    found = [f"process {pid}" for pid in sorted(topology.cgroup.pids())]
+    found += [f"cgroup {folder}" for folder in topology.cgroup.folders()]
+    found += [f"mount {mount}" for mount in _mounts_below(topology.folder)]
+    with suppress(CommandError):
+        run(["ip", "link", "show", topology.link])
+        found.append(f"network device {topology.link}")
+    if topology.folder.exists():
+        found.append(f"folder {topology.folder}")
+    return found
+
+
+def _mounts_below(folder: Path) -> list[Path]:
+    mounts = (Path(line.split()[4]) for line in MOUNTINFO.read_text().splitlines())
+    return [mount for mount in mounts if mount.is_relative_to(folder)]

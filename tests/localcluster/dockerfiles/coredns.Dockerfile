@@ -1,0 +1,4 @@
+# The DNS of the cluster.
+FROM scratch
+COPY coredns /coredns
+ENTRYPOINT ["/coredns"]

@@ -1,0 +1,4 @@
+# The Kubeflow training operator.
+FROM scratch
+COPY manager /manager
+ENTRYPOINT ["/manager"]
