@@ -28,11 +28,13 @@ class CommandLine:
     folder: Path
     quick: Mapping[str, Any] | None = None
     """What the quick trainer is told (see quick_trainer.py); None: the real one works."""
+    run_folder: Path | None = None
+    """Where the job runs, if not where that of jobfolder.py does by default."""
 
     @property
     def workspace(self) -> Path:
-        """The run folder of the job of jobfolder.py."""
-        return self.folder / "runs" / "tiny"
+        """The folder of the run."""
+        return self.run_folder or self.folder / "runs" / "tiny"
 
     def type(self, *arguments: str, timeout: float = 120.0, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -75,7 +77,7 @@ class CommandLine:
         return [json.loads(file.read_text()) for file in self.workspace.glob("attempts/*/attempt.json")]
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that runs for an attempt of this folder."""
+        """Everything that runs for an attempt of the run."""
         folders = [folder for folder in self.workspace.glob("attempts/*") if folder.is_dir()]
         return [process for folder in folders for process in processes.marked(folder)]
 

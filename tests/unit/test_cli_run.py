@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -183,12 +185,55 @@ def test_a_workspace_that_cannot_be_written_is_one_message(make: Factory) -> Non
     assert "choose another folder with --workspace" in run.stderr
 
 
-def test_a_disk_that_fills_up_is_one_message_and_leaves_no_process(make: Factory) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 80 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # noqa: S607
+
+
+def test_a_disk_that_fills_up_is_one_message_and_leaves_no_process(make: Factory, small_disk: Path) -> None:
+    line = make({"*": SLOW})
+    line.run_folder = small_disk / "run"
+    run = line.begin("run", "job.yaml", "--workspace", str(line.run_folder))
+    line.wait_for_step("curate/math", 3)
+    with (small_disk / "fill").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 12))
+    run.send_signal(signal.SIGINT)  # has it write down that it stops
+    output, _ = run.communicate(timeout=30)
+    assert run.returncode == 64
+    assert "no space left: free some" in output.splitlines()[-1]
+    assert "Traceback" not in output
+    assert line.processes() == []
+    again = line.type("run", "job.yaml", "--workspace", str(line.run_folder))
+    assert (again.returncode, again.stderr.count("\n")) == (64, 1)
+    assert "no space left: free some" in again.stderr
+    (small_disk / "fill").unlink()
+    line.quick = {"*": {"steps": 1}}
+    assert line.type("run", "job.yaml", "--workspace", str(line.run_folder)).returncode == 0
+
+
+def test_a_disk_without_enough_room_is_refused_with_figures(make: Factory, small_disk: Path) -> None:
+    line = make()
+    (small_disk / "fill").write_bytes(bytes(40 << 20))
+    run = line.type("run", "job.yaml", "--workspace", str(small_disk / "run"))
+    assert run.returncode == 64
+    assert "the job needs about 64.0 MiB more, but 40" in run.stderr
+    assert not (small_disk / "run" / "attempts").exists()
+
+
+def test_a_record_that_cannot_be_written_is_one_message_and_leaves_no_process(make: Factory) -> None:
     line = make({"*": SLOW})
     run = line.begin("run", "job.yaml")
     line.wait_for_step("curate/math", 3)
     attempts = line.workspace / "attempts"
-    for folder in attempts.iterdir():  # no file can be made there any more
+    for folder in attempts.iterdir():
         (folder / "attempt.json").unlink()
         (folder / "attempt.json").mkdir()
     run.send_signal(signal.SIGINT)

@@ -46,6 +46,10 @@ def space_problem(folder: Path, needed: int) -> str | None:
     if free + kept >= needed:
         return None
     return (
-        f"{folder}: the job needs about {(needed - kept) / GIBIBYTE:.1f} GiB more, but {free / GIBIBYTE:.1f} GiB are "
-        "free: free some, lower training.checkpoint.keep, or choose another disk with --workspace"
+        f"{folder}: the job needs about {_shown(needed - kept)} more, but {_shown(free)} are free: free some, "
+        "lower training.checkpoint.keep, or choose another disk with --workspace"
     )
+
+
+def _shown(count: int) -> str:
+    return f"{count / GIBIBYTE:.1f} GiB" if count >= GIBIBYTE else f"{count / (1 << 20):.1f} MiB"
