@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from branchmerge.api.resource import DistillationJob
-from branchmerge.api.support import unsupported
 from miniature.domains import Domain, make_domains
 from ruamel.yaml import YAML
+
+from branchmerge.api.resource import DistillationJob
+from branchmerge.api.support import unsupported
 
 FOLDER = Path(__file__).parents[2] / "examples" / "mini"
 JOBS = ["distillation", "task-arithmetic", "mixture"]

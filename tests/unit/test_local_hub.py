@@ -61,9 +61,7 @@ def test_a_branch_is_resolved_to_its_commit(kind: Literal["model", "dataset"]) -
 @pytest.mark.parametrize(
     ("repo", "revision", "said"),
     [
-        pytest.param(
-            "acme/none", "main", "'acme/none' is neither a path below this file's", id="no repo"
-        ),
+        pytest.param("acme/none", "main", "'acme/none' is neither a path below this file's", id="no repo"),
         pytest.param("acme/gated", "main", "approved accounts only: ask for access", id="gated"),
         pytest.param("acme/model", "v9", "'acme/model' has no revision 'v9'", id="no such revision"),
         pytest.param("acme/-x..y", "main", "'acme/-x..y' is neither a path", id="no valid name"),
