@@ -96,25 +96,24 @@ def read_outcomes(folder: Path) -> dict[int, Outcome]:
 def first_failure(exit_codes: Mapping[int, int], outcomes: Mapping[int, Outcome]) -> Outcome:
     """The outcome of the whole node, from exit codes by rank (negative: a signal) and the outcomes that ranks left.
 
-    The user's mistake explains everything else. Else the first rank that failed by itself does: those that lost their
-    peer, or were stopped because of it, only follow.
+    The user's mistake explains everything else. Then a rank that was killed does, because others fail by losing their
+    peer; then the first rank that failed by itself, because others were stopped on its account.
     """
-    for code in (ExitCode.INPUT, None):
-        for outcome in outcomes.values():
-            if outcome.exit_code == code or (code is None and outcome.exit_code != ExitCode.INTERRUPTED):
-                return outcome
-    killed = {rank: -code for rank, code in exit_codes.items() if code < 0 and rank not in outcomes}
-    for rank, number in killed.items():
-        if number != signal.SIGTERM:
-            name = signal.Signals(number).name
-            hint = ": out of memory, or killed from outside" if number == signal.SIGKILL else ""
-            return Outcome(exit_code=128 + number, reason="RankKilled", message=f"rank {rank} died of {name}{hint}")
-    if outcomes:
-        return next(iter(outcomes.values()))
+    mistakes = [outcome for outcome in outcomes.values() if outcome.exit_code == ExitCode.INPUT]
+    killed = [_killed(rank, -code) for rank, code in exit_codes.items() if code < 0 and code != -signal.SIGTERM]
+    failures = [outcome for outcome in outcomes.values() if outcome.exit_code != ExitCode.INTERRUPTED]
+    for explanation in (*mistakes, *killed, *failures, *outcomes.values()):
+        return explanation
     rank, exit_code = next(iter(exit_codes.items()))
     if exit_code == -signal.SIGTERM:
         return Outcome(exit_code=ExitCode.INTERRUPTED, reason="Interrupted", message="stopped before the first step")
     return Outcome(exit_code=exit_code, reason="RankExited", message=f"rank {rank} exited with code {exit_code}")
+
+
+def _killed(rank: int, number: int) -> Outcome:
+    hint = ": out of memory, or killed from outside" if number == signal.SIGKILL else ""
+    message = f"rank {rank} died of {signal.Signals(number).name}{hint}"
+    return Outcome(exit_code=128 + number, reason="RankKilled", message=message)
 
 
 def _raise_after_signal(folder: Path, error: BaseException) -> None:

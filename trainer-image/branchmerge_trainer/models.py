@@ -6,6 +6,7 @@ from pathlib import Path
 
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ModelRef
+from branchmerge_trainer.failures import TransientError
 from branchmerge_trainer.weights import StoredTensor, read_weights
 from branchmerge_trainer.workspace import Workspace
 
@@ -18,7 +19,7 @@ _FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 def model_folder(ref: ModelRef, workspace: Workspace) -> Path:
     """The local folder of a model; one of the Hub is downloaded, or found in the cache.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, TransientError where the Hub cannot be reached.
     """
     location = workspace.model(ref)
     if Path(location).is_dir():
@@ -47,7 +48,12 @@ def check_files(folder: Path, model: str) -> dict[str, StoredTensor]:
 
 def _download(ref: ModelRef, repo: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         return Path(snapshot_download(repo, revision=ref.revision, allow_patterns=_FILES))
@@ -57,3 +63,6 @@ def _download(ref: ModelRef, repo: str) -> Path:
             f"{ref.name}: {repo}: neither a folder nor a model of the Hub{revision}: correct the name, or log in "
             "if it is private"
         ) from None
+    except LocalEntryNotFoundError as error:
+        reason = str(error).partition("\n")[0].removeprefix("Got: ")
+        raise TransientError(f"{ref.name}: {repo}: not in the cache, and the Hub cannot be reached: {reason}") from None
