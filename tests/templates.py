@@ -20,6 +20,11 @@ KEEPS_LAST_TRACE = (
 )
 """Like Qwen3's: earlier turns lose their trace, and a line break follows the end of turn."""
 
+FIRST_AND_LAST = TEMPLATE.replace(
+    "message.content", "message.content.split('</think>')[0] ~ '</think>' ~ message.content.split('</think>')[-1]"
+)
+"""Like templates that take a message apart: of a message with two traces it keeps the first, and the answer."""
+
 DROPS_TRACE = TEMPLATE.replace("message.content", "message.content.split('</think>')[-1]")
 NEVER_ENDS = TEMPLATE.replace("<|end|>", "{% if message.role != 'assistant' %}<|end|>{% endif %}")
 OTHER_PROMPT = TEMPLATE.replace("<|user|>", "Q: ").replace("<|{{ message.role }}|>", "{{ message.role }}: ")

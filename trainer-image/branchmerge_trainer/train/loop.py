@@ -49,8 +49,8 @@ class Loop:
     def run(self, start: Checkpoint | None) -> None:
         """Go on from `start`, or begin.
 
-        Raises Interrupted after a checkpoint where a stop was requested of any rank, InputError where the loss is not
-        finite.
+        Raises Interrupted after a checkpoint where a stop was requested of any rank, InputError where the loss or
+        the gradient is not finite.
         """
         seed_randomness(self._training.seed, self._ranks)
         if start is not None:
@@ -73,12 +73,12 @@ class Loop:
         batch = self._batches.at(done, self._ranks.rank)
         rate = learning_rate(self._training.schedule, self._training.learning_rate, done, self._steps)
         loss, stops = self._ranks.total(self._gradients(batch), float(self._context.stop.requested))
-        if not math.isfinite(loss):
-            raise InputError(
-                f"training.learningRate: {self._training.learning_rate}: the loss is {loss} at step {done + 1}: "
-                "lower it, or set training.maxGradNorm or a warm-up"
-            )
         norm = self._engine.step(rate)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise InputError(
+                f"training.learningRate: {self._training.learning_rate}: at step {done + 1} the loss is {loss:.4g} and "
+                f"the gradient's norm {norm:.4g}: lower it, or set training.maxGradNorm or schedule.warmupRatio"
+            )
         self._record(StepRecord(done + 1, loss, rate, norm, batch.tokens))
         return stops > 0
 
