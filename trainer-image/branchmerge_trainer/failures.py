@@ -58,7 +58,8 @@ def outcome_of(error: BaseException) -> Outcome:
                 exit_code=ExitCode.INPUT, reason="WorkspaceUnusable", message=f"{where}{_DISK_ERRNOS[error.errno]}"
             )
         case _:
-            return _by_name(error)
+            full = _full_disk(error)
+            return _by_name(error) if full is None else outcome_of(full)
 
 
 def log_needed(error: BaseException, outcome: Outcome) -> bool:
@@ -78,6 +79,16 @@ _MEMORY_ADVICE = (
     "out of memory: lower training.microBatchSize or sequenceLength, set gradientCheckpointing: true, "
     "or shard more (parallelism.zeroStage, more nodes)"
 )
+
+
+def _full_disk(error: BaseException) -> OSError | None:
+    """The full disk that a library stumbled over, where an error of its own hides it."""
+    hidden = error.__cause__ or error.__context__
+    while hidden is not None:
+        if isinstance(hidden, OSError) and hidden.errno in (errno.ENOSPC, errno.EDQUOT):
+            return hidden
+        hidden = hidden.__cause__ or hidden.__context__
+    return None
 
 
 def _by_name(error: BaseException) -> Outcome:

@@ -7,6 +7,9 @@ from typing import Any
 
 from branchmerge.api.data import Columns
 
+ROWS_FILE = "rows.jsonl"
+"""Of a curation's output: one `{"messages": [...]}` a line."""
+
 ROLES = ("system", "user", "assistant")
 
 Message = dict[str, str]

@@ -10,11 +10,10 @@ from pathlib import Path
 from branchmerge.api.data import RowLimits, Source
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import CurateTask
-from branchmerge_trainer.curate.rows import Message, RowError, UnusableRow, messages_of
+from branchmerge_trainer.curate.rows import ROWS_FILE, Message, RowError, UnusableRow, messages_of
 from branchmerge_trainer.curate.sources import name_of, read_rows
 from branchmerge_trainer.runtime import Findings, StageContext
 
-ROWS_FILE = "rows.jsonl"
 _REPORT_EVERY_ROWS = 1000
 
 

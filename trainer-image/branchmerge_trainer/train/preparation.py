@@ -12,8 +12,7 @@ from typing import Any
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import TrainTask
 from branchmerge.api.training import Overlong, Training
-from branchmerge_trainer.curate.rows import Message
-from branchmerge_trainer.curate.stage import ROWS_FILE
+from branchmerge_trainer.curate.rows import ROWS_FILE, Message
 from branchmerge_trainer.evaluate.turns import end_of_turn_ids
 from branchmerge_trainer.failures import Interrupted
 from branchmerge_trainer.runtime import StageContext
