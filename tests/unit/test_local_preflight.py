@@ -15,7 +15,7 @@ from branchmerge.local.fields import cluster_only
 from branchmerge.local.jobfile import load_job
 from branchmerge.local.machine import Machine
 from branchmerge.local.models import model_facts
-from branchmerge.local.preflight import input_problems, machine_problems
+from branchmerge.local.preflight import input_problems, machine_problems, prepare_folder
 from branchmerge.local.problems import lines_of
 from jobfolder import make_folder, question, write_rows
 
@@ -334,3 +334,8 @@ def test_the_size_of_a_model_is_read_from_its_headers(tmp_path: Path) -> None:
     facts = model_facts(tmp_path / "student")
     assert facts is not None
     assert (facts.parameters, facts.bytes) == (32, 128)
+
+
+def test_a_place_that_takes_no_folders_is_one_message() -> None:
+    with pytest.raises(InputError, match="/proc/run: no folder can be made here: choose another one"):
+        prepare_folder(Path("/proc/run"))

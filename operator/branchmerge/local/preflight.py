@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from branchmerge.api.errors import InputError
 from branchmerge.api.evaluation import EvaluatedModels
 from branchmerge.api.resource import Spec
 from branchmerge.api.training import ChatTemplate
@@ -59,8 +60,11 @@ def trainer_problem() -> str | None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the run folder and see that it takes a file. Raises OSError that names what refuses."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make the run folder and see that it takes a file. Raises OSError that names what refuses, or InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # its parents are there by now, but this file system takes no folders
+        raise InputError(f"{folder}: no folder can be made here: choose another one with --workspace") from None
     probe = folder / _PROBE_FILE
     write_atomic(probe, "x" * 65536)
     probe.unlink()
