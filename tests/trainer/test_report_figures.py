@@ -165,3 +165,7 @@ def test_settings_without_effect_are_left_out_and_those_that_differ_come_first()
         ("parallelism.strategy", ("DDP", "DDP"), True),
         ("optimizer.betas", ("0.9, 0.95", "0.9, 0.95"), True),
     ]
+
+
+def test_a_strip_of_nothing_is_drawn() -> None:
+    assert strip("q", [0.0, None, 0.0], 0.0).count("<rect") == 2

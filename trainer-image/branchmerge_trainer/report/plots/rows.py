@@ -63,10 +63,14 @@ def bar(parts: Sequence[tuple[str, float]]) -> Markup:
 
 
 def strip(title: str, shares: Sequence[float | None], darkest: float) -> Markup:
-    """A cell for each share (0-1), the darker the closer it is to `darkest`; none where there is no value."""
+    """A cell for each share (0-1), the darker the closer it is to `darkest`; none where there is no value.
+
+    `darkest` is 0 where nothing has changed, as in a merge of one model.
+    """
+    scale = darkest or 1.0
     width = 1 / len(shares)
     cells = [
-        _cell(index * width, width, _STRIP_HEIGHT, "heat", opacity=max(_LEAST_VISIBLE, share / darkest))
+        _cell(index * width, width, _STRIP_HEIGHT, "heat", opacity=max(_LEAST_VISIBLE, share / scale))
         for index, share in enumerate(shares)
         if share is not None
     ]
