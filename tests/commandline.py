@@ -65,7 +65,7 @@ class CommandLine:
         log = self.workspace / "steps.log"
         return Counter(log.read_text().splitlines()) if log.exists() else Counter()
 
-    def wait_for_step(self, stage: str, step: int, seconds: float = 30.0) -> None:
+    def wait_for_step(self, stage: str, step: int, seconds: float = 90.0) -> None:
         """Wait until the quick trainer has done a step."""
         until = time.monotonic() + seconds
         while self.steps()[f"{stage} {step}"] == 0:

@@ -65,7 +65,7 @@ def test_a_signal_stops_after_a_checkpoint_and_the_same_command_goes_on(make: Fa
     run = line.begin("run", "job.yaml")
     line.wait_for_step("train/math", 5)
     run.send_signal(number)
-    output, _ = run.communicate(timeout=30)
+    output, _ = run.communicate(timeout=90)
     assert run.returncode == 130
     assert "same command" in output
     assert line.processes() == []
@@ -81,7 +81,7 @@ def test_a_second_signal_kills(make: Factory) -> None:
     time.sleep(1.0)
     assert run.poll() is None, "it waits for the checkpoint"
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=20)
+    run.communicate(timeout=90)
     assert run.returncode == 130
     assert line.processes() == []
 
@@ -94,7 +94,7 @@ def test_a_second_run_of_the_same_folder_is_refused(make: Factory) -> None:
     assert second.returncode == 64
     assert f"another `branchmerge run` (process {run.pid})" in second.stderr
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=30)
+    run.communicate(timeout=90)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -206,7 +206,7 @@ def test_a_disk_that_fills_up_is_one_message_and_leaves_no_process(make: Factory
         while True:
             file.write(bytes(1 << 12))
     run.send_signal(signal.SIGINT)  # has it write down that it stops
-    output, _ = run.communicate(timeout=30)
+    output, _ = run.communicate(timeout=90)
     assert run.returncode == 64
     assert "no space left: free some" in output.splitlines()[-1]
     assert "Traceback" not in output
@@ -237,7 +237,7 @@ def test_a_record_that_cannot_be_written_is_one_message_and_leaves_no_process(ma
         (folder / "attempt.json").unlink()
         (folder / "attempt.json").mkdir()
     run.send_signal(signal.SIGINT)
-    output, _ = run.communicate(timeout=30)
+    output, _ = run.communicate(timeout=90)
     assert run.returncode == 64
     assert output.splitlines()[-1].startswith("error: ")
     assert "attempt.json" in output

@@ -69,7 +69,7 @@ class Bench:
         """The newest attempt."""
         return asyncio.run(self.executor.observe(self.job)).attempts[-1]
 
-    def until(self, condition: Callable[[Attempt], bool], seconds: float = 15.0) -> Attempt:
+    def until(self, condition: Callable[[Attempt], bool], seconds: float = 60.0) -> Attempt:
         end = time.monotonic() + seconds
         while not condition(attempt := self.observe()):
             assert time.monotonic() < end, f"still {attempt} after {seconds} s"

@@ -174,7 +174,8 @@ class LocalExecutor:
         progress = self._store.progress(record)
         if record.first_step_at is None and progress is not None and progress.step:
             record = self._save(record.model_copy(update={"first_step_at": progress.updated_at or now}))
-        return self._advance(record, now).to_attempt(progress)
+        record = self._advance(record, now)
+        return record.to_attempt(record.progress if record.end else progress)
 
     def _adopt(self, record: AttemptRecord) -> AttemptRecord:
         """Find the processes of an attempt whose starter was killed before it could write them down."""
