@@ -8,6 +8,7 @@ from pathlib import Path
 from localcluster.cleanup import remains
 from localcluster.cluster import Cluster
 from localcluster.errors import CannotRunError, ClusterError
+from localcluster.files import write_whole
 from localcluster.lock import machine_lock
 from localcluster.progress import say
 from localcluster.topology import TOPOLOGIES
@@ -71,11 +72,7 @@ def kubeconfig_of(cluster: Cluster) -> Path:
 def write_kubeconfig(cluster: Cluster) -> Path:
     """Write its kubeconfig into this clone, readable by this user alone."""
     file = kubeconfig_of(cluster)
-    file.parent.mkdir(exist_ok=True)
-    half_written = file.with_suffix(".new")
-    half_written.touch(mode=0o600)
-    half_written.write_text(cluster.kubeconfig.read_text())
-    half_written.rename(file)
+    write_whole(file, cluster.kubeconfig.read_text(), mode=0o600)
     return file
 
 

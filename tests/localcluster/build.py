@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from localcluster.cache import appears_at, cache_root, exclusive, key_of
+from localcluster.cache import cache_root, key_of, once
 from localcluster.errors import CannotRunError
 from localcluster.progress import step
 from localcluster.shell import run
@@ -48,12 +48,12 @@ class Tool:
 
     def folder(self) -> Path:
         """The folder that holds its programs, built where it is not yet."""
-        final = self._location()
-        with exclusive(f"bin-{self.name}"):
-            if not final.is_dir():
-                with step(f"building {self.name} {self.version}".strip(), hint=self.hint), appears_at(final) as scratch:
-                    self._build(scratch / final.name)
-        return final
+
+        def make(into: Path) -> None:
+            with step(f"building {self.name} {self.version}".strip(), hint=self.hint):
+                self._build(into)
+
+        return once(self._location(), make)
 
     @property
     def version(self) -> str:
@@ -94,7 +94,6 @@ class Tool:
         module = self._folder
         env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
         go = ["nice", "-n", "10", "go"]
-        into.mkdir()
         flags = " ".join(self._linker_flags())
         for name, package in self.programs.items():
             output = ["-o", str(into / name), package]

@@ -1,12 +1,11 @@
-"""The cache outside the clone: programs and images that are made once, and never half-written."""
+"""The cache outside the clone: what is made once, and is whole or not there."""
 
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -25,28 +24,34 @@ def key_of(parts: Iterable[bytes]) -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def exclusive(name: str) -> Iterator[None]:
-    """Hold the cache's lock of that name; the kernel lets go of it when this process dies."""
-    path = cache_root() / "locks" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def once(final: Path, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once.
 
+    Whoever makes something holds the lock of the folder around it, which the kernel takes back when that process dies.
+    What it leaves half-made then has no final name, and the next maker removes it.
 
-@contextmanager
-def appears_at(final: Path) -> Iterator[Path]:
-    """A scratch folder beside `final`; what the block leaves at `scratch / final.name` then takes its final place.
-
-    What killed runs left beside it is removed first, so hold a lock of your own around it.
+    Args:
+        final: where it is; the last part of its name should be a key of what it is made of.
+        make: called with an empty folder beside it, to fill; that one becomes `final` when it returns.
     """
+    if final.is_dir():
+        return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    for left in final.parent.glob(f".{final.name}.*"):
-        shutil.rmtree(left, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    with (final.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not final.is_dir():
+            _make(final, make)
+    return final
+
+
+def _make(final: Path, make: Callable[[Path], None]) -> None:
+    for left in final.parent.glob(".*"):
+        shutil.rmtree(left)
+    scratch = Path(tempfile.mkdtemp(prefix=".", dir=final.parent))
     try:
-        yield scratch
-        (scratch / final.name).rename(final)
-    finally:
+        make(scratch)
+        scratch.chmod(0o755)
+        scratch.rename(final)
+    except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
+        raise

@@ -44,6 +44,7 @@ class Cgroup:
     def entering(self, argv: list[str]) -> list[str]:
         """A command that runs `argv` in this cgroup from its first instruction on, under the same process id."""
         files = [str(folder / "cgroup.procs") for folder in self.folders()]
+        assert files, f"cgroup {self.path} was not created"
         script = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit; shift; done; shift; exec "$@"'
         return ["sh", "-c", script, "sh", *files, "--", *argv]
 

@@ -22,6 +22,7 @@ from localcluster.cgroups import Cgroup
 from localcluster.cleanup import sweep
 from localcluster.controlplane import ControlPlane
 from localcluster.daemons import Daemon
+from localcluster.files import write_whole
 from localcluster.images import Image, load
 from localcluster.kubectl import Kubectl
 from localcluster.machine import require_nodes
@@ -70,7 +71,7 @@ class Cluster:
         require_nodes()
         if self.usable():
             return False
-        images, first_images = self._images()
+        self.prepare()
         sweep(self.topology)
         with step("starting the control plane"):
             self._control_cgroup.create()
@@ -79,13 +80,20 @@ class Cluster:
         with step(f"starting nodes: {', '.join(node.name for node in self.nodes)}"):
             self._each_node(lambda node: node.start(self.switch))
             self.switch.route()
-            load(images, self.nodes)
-            load(first_images, self.nodes[:1])
+            load(self._images_of_all, self.nodes)
+            load(self._images_of_first, self.nodes[:1])
             self._each_node(Node.wait_ready)
         with step("installing DNS and the training operator" if self.topology.training_operator else "installing DNS"):
             self._install_addons()
-        self._record.write_text(json.dumps(asdict(Record(made_of(), keep))))
+        write_whole(self._record, json.dumps(asdict(Record(made_of(), keep))))
         return True
+
+    def prepare(self) -> None:
+        """Build the programs and images that are not in the cache yet, before anything is taken down or started."""
+        for tool in (ETCD, KUBERNETES, KUBERNETES_NODES, CONTAINERD):
+            tool.folder()
+        for image in [*self._images_of_all, *self._images_of_first]:
+            image.archive()
 
     def down(self) -> None:
         """End it, and leave nothing of it on this machine."""
@@ -168,18 +176,13 @@ class Cluster:
         with ThreadPoolExecutor(max_workers=PARALLEL_STARTS) as pool:
             list(pool.map(work, self.nodes))
 
-    def _images(self) -> tuple[list[Image], list[Image]]:
-        """The images for every node and those for the first one.
+    @property
+    def _images_of_all(self) -> list[Image]:
+        return [pause_image(), alpine_image()]
 
-        Programs and images that are not in the cache yet are built now: before anything is taken down or started.
-        """
-        for tool in (ETCD, KUBERNETES, KUBERNETES_NODES, CONTAINERD):
-            tool.folder()
-        first = [dns_image(), training_operator_image()] if self.topology.training_operator else [dns_image()]
-        everywhere = [pause_image(), alpine_image()]
-        for image in [*everywhere, *first]:
-            image.archive()
-        return everywhere, first
+    @property
+    def _images_of_first(self) -> list[Image]:
+        return [dns_image(), training_operator_image()] if self.topology.training_operator else [dns_image()]
 
     def _install_addons(self) -> None:
         install_dns(self.kubectl, self.control_plane.pki)

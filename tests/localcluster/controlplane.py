@@ -75,11 +75,12 @@ class ControlPlane:
     def start(self) -> None:
         """Start it, and return when the API answers, its administrator may do everything, and controllers work."""
         self.pki.create()
-        for daemon in self.daemons:
-            daemon.start()
+        self.etcd.start()
+        self.apiserver.start()
         self.wait_ready()
-        bootstrap = Kubectl(self.pki.kubeconfig("super-admin"))
-        bootstrap.apply(ADMINISTRATORS, LOGS_AND_EXEC)
+        Kubectl(self.pki.kubeconfig("super-admin")).apply(ADMINISTRATORS, LOGS_AND_EXEC)
+        for daemon in self.daemons:  # the others end where the API does not answer within seconds
+            daemon.start()
         until("the controllers", self._controllers_work, timeout=READY_TIMEOUT_SECONDS)
 
     def restart_apiserver(self, *, grace: float = 10) -> None:
@@ -92,11 +93,11 @@ class ControlPlane:
         """Return when the API server says that it is ready.
 
         Raises:
-            ClusterError: a program of the control plane ended, or it took too long.
+            ClusterError: it or etcd ended, or it took too long.
         """
         for _ in range(READY_TIMEOUT_SECONDS):
-            for daemon in self.daemons:
-                daemon.require_running()
+            self.etcd.require_running()
+            self.apiserver.require_running()
             if self._ready_within(seconds=1):
                 return
         raise ClusterError(f"the API server is not ready after {READY_TIMEOUT_SECONDS} s; see {self.apiserver.log}")

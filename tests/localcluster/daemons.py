@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localcluster.errors import ClusterError
+from localcluster.files import write_whole
 from localcluster.shell import CommandError, run
 from localcluster.waiting import until
 
@@ -70,9 +71,7 @@ class Daemon:
                 cwd="/",
             )
         process.returncode = 0  # it outlives us on purpose: spare us the interpreter's warning
-        half_written = self._pidfile.with_suffix(".new")
-        half_written.write_text(f"{process.pid} {_start_of(process.pid)}")
-        half_written.rename(self._pidfile)
+        write_whole(self._pidfile, f"{process.pid} {_start_of(process.pid)}")
 
     def stop(self, *, grace: float = 10) -> None:
         """Ask it to end, and kill it after `grace` seconds (0: kill it at once)."""

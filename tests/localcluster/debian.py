@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from localcluster.cache import appears_at, cache_root, exclusive, key_of
+from localcluster.cache import cache_root, key_of, once
 from localcluster.progress import step
 from localcluster.shell import run
 
@@ -23,18 +23,18 @@ def root_filesystem(variant: str, packages: Sequence[str]) -> Path:
     options = [f"--variant={variant}", *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT)]
     options += [f"--include={','.join(packages)}", "--mode=root", SUITE]
     final = cache_root() / "debian" / f"{variant}-{key_of(option.encode() for option in options)}"
-    with exclusive("debian"):
-        if not final.is_dir():
-            with step(f"installing Debian for images ({variant})", hint="seconds, once"), appears_at(final) as scratch:
-                (scratch / final.name).mkdir()
-                _bootstrap(options, scratch / final.name / "root.tar", scratch)
-    return final / "root.tar"
+
+    def make(into: Path) -> None:
+        with step(f"installing Debian for images ({variant})", hint="seconds, once"):
+            _bootstrap(options, into / "root.tar")
+
+    return once(final, make) / "root.tar"
 
 
-def _bootstrap(options: Sequence[str], archive: Path, scratch: Path) -> None:
+def _bootstrap(options: Sequence[str], archive: Path) -> None:
     # In a mount namespace of its own, so that nothing stays mounted when it is killed.
     run(
         ["unshare", "--mount", "mmdebstrap", *options, archive],
-        env={**os.environ, "TMPDIR": str(scratch), "SOURCE_DATE_EPOCH": "0"},
+        env={**os.environ, "TMPDIR": str(archive.parent), "SOURCE_DATE_EPOCH": "0"},
         timeout=BOOTSTRAP_TIMEOUT_SECONDS,
     )

@@ -3,13 +3,14 @@
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from localcluster.cache import appears_at, cache_root, exclusive, key_of
+from localcluster.cache import cache_root, key_of, once
 from localcluster.node import Node
 from localcluster.progress import step
 from localcluster.shell import run
@@ -18,7 +19,8 @@ DOCKERFILES = Path(__file__).parent / "dockerfiles"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 KEY_LABEL = "branchmerge.dev/key"
 BUILD_TIMEOUT_SECONDS = 1_800
-KEPT_ARCHIVES = 2  # an image
+ARCHIVE = "image.tar"
+KEPT_ARCHIVES = 1  # of an image, besides the one that is made
 PARALLEL_LOADS = 2  # nodes
 BYTECODE = "__pycache__"
 
@@ -60,17 +62,19 @@ class Image:
 
     def archive(self) -> Path:
         """The image as an archive for `ctr images import`, built where it is not yet."""
-        final = cache_root() / "images" / f"{self.slug}-{self.key}"
-        with exclusive("images"):
-            if not final.is_dir():
-                with step(f"building image {self.name}"), appears_at(final) as scratch:
-                    _buildah("rm", "--all")  # of a build that was killed
-                    self._store(scratch)
-                    (scratch / final.name).mkdir()
-                    target = f"docker-archive:{scratch / final.name}/image.tar:{self.name}"
-                    _buildah("push", "--quiet", "--disable-compression", self.name, target)
-                self._prune(final)
-        return final / "image.tar"
+
+        def make(into: Path) -> None:
+            with (
+                step(f"building image {self.name}"),
+                tempfile.TemporaryDirectory(prefix=".", dir=into.parent) as scratch,
+            ):
+                _buildah("rm", "--all")  # of a build that was killed
+                self._store(Path(scratch))
+                target = f"docker-archive:{into / ARCHIVE}:{self.name}"
+                _buildah("push", "--quiet", "--disable-compression", self.name, target)
+            self._prune(into.parent)
+
+        return once(cache_root() / "images" / f"{self.slug}-{self.key}", make) / ARCHIVE
 
     def _store(self, scratch: Path) -> None:
         """Build it into buildah's own store, with its bases before it, unless it is there."""
@@ -95,9 +99,10 @@ class Image:
             else:
                 shutil.copy(source, context / target)
 
-    def _prune(self, newest: Path) -> None:
-        siblings = sorted(newest.parent.glob(f"{self.slug}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in siblings[KEPT_ARCHIVES:]:
+    def _prune(self, folder: Path) -> None:
+        """Keep but the newest of its earlier archives: one of a trainer takes gigabytes."""
+        earlier = sorted(folder.glob(f"{self.slug}-*"), key=lambda path: path.stat().st_mtime)
+        for old in earlier[:-KEPT_ARCHIVES]:
             shutil.rmtree(old)
 
 

@@ -14,6 +14,7 @@ PACKAGES = {  # a command that the package brings -> the package
     "conntrack": "conntrack",
     "ip": "iproute2",
     "iptables": "iptables",
+    "mkfs.ext4": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "nsenter": "util-linux",
     "runc": "runc",

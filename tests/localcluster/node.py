@@ -7,6 +7,7 @@ The rest of the machine's files it shares with the other nodes: a host path is a
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import yaml
 from localcluster.build import CONTAINERD, KUBERNETES_NODES
 from localcluster.cgroups import Cgroup
 from localcluster.daemons import Daemon
-from localcluster.kubectl import Kubectl, has_condition
+from localcluster.files import write_whole
+from localcluster.kubectl import Kubectl
 from localcluster.machine import cni_plugins
 from localcluster.network import HOLD, Namespace, Switch
 from localcluster.pki import Pki
@@ -25,7 +27,9 @@ from localcluster.topology import CLUSTER_DOMAIN, GPU_RESOURCE, NodeSpec, Topolo
 from localcluster.waiting import until
 
 CONTAINERD_CONFIG = Path(__file__).parent / "manifests" / "containerd.toml"
-OWN_FOLDERS = {"run": "/run", "log": "/var/log", "lib": "/var/lib"}  # the last one hides where they all are
+OWN_FOLDERS = {"run": "/run", "log": "/var/log"}
+DISK_OPTIONS = ("-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard")  # it outlives no crash
+DISK_SIZE = "100G"  # it takes no more of the machine's disk than what is written to it
 KERNEL_SETTINGS = {  # what a kubelet sets for the whole machine: here it sees files with these values instead
     "kernel/keys/root_maxbytes": "25000000",
     "kernel/keys/root_maxkeys": "1000000",
@@ -37,6 +41,7 @@ KERNEL_SETTINGS = {  # what a kubelet sets for the whole machine: here it sees f
 SETTINGS = Path("/run/branchmerge")  # as seen inside a node
 SOCKET = "run/containerd/containerd.sock"
 READY_TIMEOUT_SECONDS = 60
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 CRI_NAMESPACE = "k8s.io"
 
 
@@ -71,17 +76,14 @@ class Node:
 
     def start(self, switch: Switch) -> None:
         """Start it from nothing; return when containerd answers. It registers itself with the API server."""
-        self._write_settings()
+        self._prepare_folder()
         self._daemon_cgroup.create()
         self.namespace.start()
         switch.connect(self.spec, self.namespace)
-        self.containerd.start()
-        until(f"containerd of node {self.name}", self._containerd_answers, timeout=30, interval=0.1)
-        self.kubelet.start()
-        self.kube_proxy.start()
+        self._start_programs()
 
-    def wait_ready(self) -> None:
-        """Return when the API server calls it Ready and it has its GPUs.
+    def wait_ready(self, *, since: datetime = LONG_AGO) -> None:
+        """Return when the API server calls it Ready, by word that its kubelet gave after `since`, and it has its GPUs.
 
         Raises:
             ClusterError: it took too long, or a program of it ended.
@@ -90,7 +92,9 @@ class Node:
         def ready() -> bool:
             for daemon in self.daemons:
                 daemon.require_running()
-            return has_condition(self.admin.get("node", self.name), "Ready")
+            conditions = self.admin.get("node", self.name)["status"]["conditions"]
+            entry = next(entry for entry in conditions if entry["type"] == "Ready")
+            return entry["status"] == "True" and datetime.fromisoformat(entry["lastHeartbeatTime"]) >= since
 
         until(f"node {self.name} to be Ready", ready, timeout=READY_TIMEOUT_SECONDS)
         self.report_gpus()
@@ -101,7 +105,8 @@ class Node:
         A kubelet that starts anew forgets them.
         """
         if self.spec.gpus:
-            patch = {"status": {"capacity": {GPU_RESOURCE: str(self.spec.gpus)}}}
+            count = {GPU_RESOURCE: str(self.spec.gpus)}
+            patch = {"status": {"capacity": count, "allocatable": count}}
             self.admin("patch", "node", self.name, "--subresource=status", "--patch", json.dumps(patch))
 
     def lose(self) -> None:
@@ -112,11 +117,15 @@ class Node:
 
     def bring_back(self) -> None:
         """Start it again after `lose`, and return when it is Ready."""
+        since = datetime.now(UTC).replace(microsecond=0)  # the API's times have whole seconds
+        self._start_programs()
+        self.wait_ready(since=since)
+
+    def _start_programs(self) -> None:
         self.containerd.start()
         until(f"containerd of node {self.name}", self._containerd_answers, timeout=30, interval=0.1)
         self.kubelet.start()
         self.kube_proxy.start()
-        self.wait_ready()
 
     def ctr(self, *argv: str, timeout: float = 600) -> str:
         """Run containerd's client `ctr` on its containers and images; `timeout` in seconds."""
@@ -140,10 +149,9 @@ class Node:
     def namespace(self) -> Namespace:
         """Its network and its mounts; everything mounted in there goes with its last process."""
         own = {f"run/{SETTINGS.name}/sysctl/{name}": f"/proc/sys/{name}" for name in KERNEL_SETTINGS}
-        binds = "\n".join(
-            f"mount --bind {self.folder}/{ours} {place}" for ours, place in {**own, **OWN_FOLDERS}.items()
-        )
-        script = f"set -e\n{binds}\nmount --make-rshared /\nexec {' '.join(HOLD)}"
+        mounts = [f"mount --bind {self.folder}/{ours} {place}" for ours, place in {**own, **OWN_FOLDERS}.items()]
+        mounts.append(f"mount -o loop,noatime {self._disk} /var/lib")  # the last one: it hides where all of this is
+        script = "\n".join(["set -e", *mounts, "mount --make-rshared /", f"exec {' '.join(HOLD)}"])
         argv = ["unshare", "--net", "--mount", "--propagation", "slave", "sh", "-c", script]
         return Namespace(Daemon("node", self.folder, argv, self._daemon_cgroup.entering), ("net", "mnt"))
 
@@ -174,6 +182,11 @@ class Node:
         return self._daemon("kube-proxy", [program, *flags])
 
     @property
+    def _disk(self) -> Path:
+        """The disk of its /var/lib: one file, so that a node with big images goes as fast as it came."""
+        return self.folder / "disk"
+
+    @property
     def _daemon_cgroup(self) -> Cgroup:
         return self.cgroup.below("daemons")
 
@@ -187,9 +200,10 @@ class Node:
         self.containerd.require_running()
         return bool(self.ctr("version"))
 
-    def _write_settings(self) -> None:
+    def _prepare_folder(self) -> None:
         for ours in OWN_FOLDERS:
-            (self.folder / ours).mkdir(parents=True, exist_ok=True)
+            (self.folder / ours).mkdir(parents=True)
+        run(["mkfs.ext4", "-q", *DISK_OPTIONS, self._disk, DISK_SIZE])
         user = self.pki.user_kubeconfig
         for name, text in {
             "containerd.toml": CONTAINERD_CONFIG.read_text().replace("@CNI_PLUGINS@", str(cni_plugins())),
@@ -201,10 +215,7 @@ class Node:
             "kube-proxy.conf": user("system:kube-proxy"),
             **{f"sysctl/{name}": value for name, value in KERNEL_SETTINGS.items()},
         }.items():
-            file = self.folder / "run" / SETTINGS.name / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-            file.chmod(0o600)
+            write_whole(self.folder / "run" / SETTINGS.name / name, text, mode=0o600)
 
     def _cni_config(self) -> Mapping[str, Any]:
         ranges = [[{"subnet": str(self.topology.node_pods(self.spec))}]]

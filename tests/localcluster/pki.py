@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from localcluster.build import KUBERNETES
+from localcluster.files import write_whole
 from localcluster.shell import run
 from localcluster.topology import CLUSTER_DOMAIN
 
@@ -43,8 +44,7 @@ class Pki:
         self._config.write_text(yaml.safe_dump_all(self._documents()))
         self._kubeadm("init", "phase", "certs", "all")
         for component, (user, groups) in USERS.items():
-            self.kubeconfig(component).write_text(self.user_kubeconfig(user, groups=groups))
-            self.kubeconfig(component).chmod(0o600)
+            write_whole(self.kubeconfig(component), self.user_kubeconfig(user, groups=groups), mode=0o600)
 
     def certificate(self, name: str) -> Path:
         """The path of a certificate or key, such as `ca.crt`."""
