@@ -23,7 +23,7 @@ def hidden(error: Exception, cause: Exception) -> Exception:
         return raised
 
 
-class ReadTimeout(Exception):
+class ReadTimeout(Exception):  # noqa: N818
     """As HTTP libraries call it."""
 
 
