@@ -5,8 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from localcluster.cgroups import MOUNTINFO
-from localcluster.network import unplug
-from localcluster.shell import CommandError, run
+from localcluster.network import plugged_in, unplug
+from localcluster.shell import run
 from localcluster.topology import STATE_ROOT, Topology
 from localcluster.waiting import until
 
@@ -34,9 +34,7 @@ def remains(topology: Topology) -> list[str]:
     found += [f"cgroup {folder}" for folder in topology.cgroup.folders()]
     found += [f"mount {mount}" for mount in _mounts_below(topology.folder)]
     found += [f"disk {disk}" for disk in _disks_below(topology.folder)]
-    with suppress(CommandError):
-        run(["ip", "link", "show", topology.link])
-        found.append(f"network device {topology.link}")
+    found += [f"network device {topology.link}"] if plugged_in(topology) else []
     if topology.folder.exists():
         found.append(f"folder {topology.folder}")
     return found

@@ -5,6 +5,7 @@ nodes. No namespace has a default route: no packet of a cluster can leave the ma
 lives as long as the process that holds it, and devices and routes go with it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from localcluster.waiting import until
 
 BRIDGE = "switch"
 NODE_DEVICE = "eth0"
+NETWORK_DEVICES = Path("/sys/class/net")
 HOLD = ("sleep", "infinity")  # what a process does that holds namespaces open
 _NSENTER = {"net": "net", "mnt": "mount"}  # the kernel's name of a kind of namespace -> the option of nsenter
 
@@ -108,13 +110,21 @@ class Switch:
         run(_words(f"ip route replace {topology.services} via {topology.node_address(topology.nodes[0])}"))
 
 
+def plugged_in(topology: Topology) -> bool:
+    """Whether this machine's link to the switch is there."""
+    return (NETWORK_DEVICES / topology.link).exists()
+
+
 def unplug(topology: Topology) -> None:
     """Remove this machine's link to the switch, and the routes over it, where they are still there."""
-    try:
-        run(["ip", "link", "show", topology.link])
-    except CommandError:
-        return
-    run(["ip", "link", "delete", topology.link])
+
+    def gone() -> bool:
+        if plugged_in(topology):
+            with suppress(CommandError):  # it may just be going by itself, with the switch's namespace
+                run(["ip", "link", "delete", topology.link])
+        return not plugged_in(topology)
+
+    until(f"network device {topology.link} to go", gone, timeout=20, interval=0.05)
 
 
 def _ip(namespace: Namespace, *lines: str) -> None:
