@@ -20,8 +20,9 @@ from branchmerge_trainer.train.replicas import Replicas
 from branchmerge_trainer.train.setting import Setting
 from branchmerge_trainer.train.shape import BatchShape
 from branchmerge_trainer.train.student import Student
+from ranks import train
 from tinymodels import FAMILIES, make_model, make_tokenizer
-from training import Bench, sums, talk
+from training import Bench, history, sums, talk, tensors
 
 NUMBERS = count()
 CPU = torch.device("cpu")
@@ -149,3 +150,16 @@ def test_rows_of_unlike_length_stay_packed_where_taking_them_apart_would_waste_m
     short, long = piece(tokenizer, talk("a", "b")), piece(tokenizer, talk("a" * 60, "b"))
     assert lay_out([[long, short, short, short]], Attention.MASKED)["input_ids"].shape[0] == 1
     assert lay_out([[short, short], [short, short]], Attention.MASKED)["input_ids"].shape[0] == 4
+
+
+@pytest.mark.parametrize("packing", [pytest.param({}, id="unpacked"), pytest.param(PACKED, id="packed")])
+def test_two_ranks_learn_what_one_does(bench: Bench, packing: dict[str, Any]) -> None:
+    settings = {"microBatchSize": 2, **packing}
+    name = f"ranks-{len(packing)}"
+    alone = bench.train(f"{name}-1", **settings)
+    train(bench.root, bench.config(f"{name}-2", **settings), 2)
+    together = bench.output(f"{name}-2")
+    for field in ("loss", "grad_norm", "learning_rate", "tokens"):
+        expected = [record[field] for record in history(alone)]
+        assert [record[field] for record in history(together)] == pytest.approx(expected, rel=1e-5)
+    assert_same(tensors(together), tensors(alone), 1e-4)

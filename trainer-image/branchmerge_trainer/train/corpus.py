@@ -35,10 +35,10 @@ class Corpus:
         starts = [0]
         with (partial / _TOKENS).open("wb") as tokens, (partial / _TRAINED).open("wb") as trained:
             for sequence in sequences:
-                np.asarray(sequence.tokens, np.int32).tofile(tokens)
-                sequence.mask().tofile(trained)
+                tokens.write(np.asarray(sequence.tokens, np.int32).tobytes())
+                trained.write(sequence.mask().tobytes())
                 starts.append(starts[-1] + len(sequence.tokens))
-        np.asarray(starts, np.int64).tofile(partial / _STARTS)
+        (partial / _STARTS).write_bytes(np.asarray(starts, np.int64).tobytes())
         (partial / _FACTS).write_text(json.dumps(facts))
         partial.rename(folder)
         return cls.open(folder)

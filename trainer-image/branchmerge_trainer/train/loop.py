@@ -58,14 +58,13 @@ class Loop:
         done = len(self.history)
         self._context.progress.phase("training", steps=self._steps, step=done)
         self._log(f"training from step {done} to {self._steps}")
-        saved = done
         while done < self._steps:
             stop = self._step(done)
             done += 1
-            if done % self._training.checkpoint.every_steps == 0 or (stop and done < self._steps):
+            stop = stop and done < self._steps  # after the last step only the specialist is left to save
+            if stop or done % self._training.checkpoint.every_steps == 0:
                 self._checkpoints.save(done, self._save)
-                saved = done
-            if stop and saved == done < self._steps:
+            if stop:
                 raise Interrupted(f"stopped after step {done} of {self._steps}; its checkpoint is kept")
 
     def _step(self, done: int) -> bool:

@@ -101,6 +101,7 @@ class _Source:
 
     def sequences(self, context: StageContext) -> Iterator[Encoded]:
         """The sequences that are learned. Raises InputError where the template is unfit, or nothing is left."""
+        context.progress.phase("preparing rows", step=0)
         kept = 0
         for messages in self._messages():
             if self._rows % _CHECK_ROWS == 0:
@@ -113,6 +114,7 @@ class _Source:
         self._judge_template()
         if not kept:
             raise InputError(self._nothing_left())
+        print(f"{self._name}: {kept} sequences of {self._rows} rows, each with its trace and end of turn", flush=True)
         self.facts |= {"rows": self._rows, "truncated": self._truncated, "dropped": dict(self._dropped)}
 
     def _messages(self) -> Iterator[list[Message]]:
@@ -134,7 +136,7 @@ class _Source:
             self._dropped[encoded] += 1
             self._refused.setdefault(encoded, self._rows)
             return
-        for sequence in encoded:
+        for sequence in encoded:  # of a row of several sequences, some may be dropped
             fitting = self._fitted(sequence)
             if fitting is None:
                 self._dropped[_OVERLONG] += 1

@@ -26,7 +26,11 @@ class Replicas:
         self._setting = setting
         self._optimizer = make_optimizer(self.model, setting.training)
         self._alone = setting.ranks.world == 1
-        self._replica = self.model if self._alone else DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+        self._replica = self.model
+        if not self._alone:  # its buffers are constants, such as frequencies
+            self._replica = DistributedDataParallel(
+                self.model, gradient_as_bucket_view=True, forward_sync_buffers=False
+            )
 
     def backward(self, inputs: Tensors, trained_tokens: int, *, last: bool) -> torch.Tensor:
         """See `Engine`."""
@@ -63,3 +67,8 @@ class Replicas:
         """See `Engine`."""
         for name, parameter in self.model.named_parameters():
             yield name, parameter.detach()
+
+
+def _in_parallel(model: Any) -> Any:
+    """Buffers are not sent around: they are constants, such as frequencies."""
+    return DistributedDataParallel(model, gradient_as_bucket_view=True, forward_sync_buffers=False)

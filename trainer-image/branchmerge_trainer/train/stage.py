@@ -36,7 +36,6 @@ def run(task: TrainTask, context: StageContext, folder: Path) -> Findings:
     setting = Setting(training, BatchShape.of(training, ranks.world), ranks)
     quiet_libraries(ranks.device)
     student = Student.open(task.student, context.workspace)
-    context.progress.phase("preparing rows", step=0)
     data = Data.prepare(task, setting.shape, student, context, ranks.rank)
     context.progress.phase("loading model")
     if ranks.world > 1 or setting.sharded:
