@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from branchmerge_trainer.train.batching import Attention, Piece, StepBatch, lay_out
+from branchmerge_trainer.train.batching import StepBatch
 from branchmerge_trainer.train.data import Data
 from branchmerge_trainer.train.encoding import Encoded
 from branchmerge_trainer.train.engine import loss_of
+from branchmerge_trainer.train.layout import Layout, Piece
 from branchmerge_trainer.train.model import load_model
 from branchmerge_trainer.train.ranks import Ranks
 from branchmerge_trainer.train.replicas import Replicas
@@ -25,6 +26,7 @@ from tinymodels import FAMILIES, make_model, make_tokenizer
 from training import Bench, history, sums, talk, tensors
 
 NUMBERS = count()
+MASKED, VARLEN = Layout(varlen=False, hidden=32), Layout(varlen=True, hidden=32)
 CPU = torch.device("cpu")
 PACKED: Mapping[str, Any] = {"packing": {"strategy": "BestFit"}, "sequenceLength": 96}
 
@@ -37,17 +39,15 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 class Prepared:
     """A run that stands before its first step."""
 
-    def __init__(
-        self, bench: Bench, *, world: int = 1, attention: Attention = Attention.MASKED, **changes: Any
-    ) -> None:
+    def __init__(self, bench: Bench, *, world: int = 1, layout: Layout = MASKED, **changes: Any) -> None:
         self.config = bench.config(f"prepared-{next(NUMBERS)}", **changes)
         self.context = bench.context(self.config)
         training = self.config.task.training
         self.setting = Setting(training, BatchShape.of(training, world), Ranks(0, 1, CPU))
         self.student = Student.open(self.config.task.student, self.context.workspace)
         self.data = Data.prepare(self.config.task, self.setting.shape, self.student, self.context, 0)
-        self.engine = Replicas(load_model(self.student, self.setting, Attention.MASKED), self.setting)
-        self.batches = self.data.batches(attention)
+        self.engine = Replicas(load_model(self.student, self.setting, MASKED), self.setting)
+        self.batches = self.data.batches(layout)
 
     def loss(self, batches: Sequence[StepBatch]) -> float:
         """Loss of a step whose parts are these; the gradients stay in the engine."""
@@ -91,7 +91,7 @@ def assert_same(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.
     [
         pytest.param({}, id="unpacked"),
         pytest.param(PACKED, id="packed-taken-apart"),
-        pytest.param(PACKED | {"attention": Attention.VARLEN}, id="packed-in-one-row"),
+        pytest.param(PACKED | {"layout": VARLEN}, id="packed-in-one-row"),
         pytest.param(PACKED | {"gradientCheckpointing": True}, id="with-gradient-checkpointing"),
         pytest.param({"lossOn": "All"}, id="on-all-tokens"),
     ],
@@ -126,15 +126,15 @@ def test_gradients_of_packed_rows_are_those_of_the_rows_alone(family: str) -> No
     pieces = [piece(tokenizer, row) for row in sums(5)]
     gradients = {}
     for name, layout in {
-        "alone": [lay_out([[entry]], Attention.MASKED) for entry in pieces],
-        "padded": [lay_out([pieces[:2], pieces[2:]], Attention.MASKED)],
-        "packed": [lay_out([pieces], Attention.VARLEN)],
+        "alone": [MASKED.lay_out([[entry]]) for entry in pieces],
+        "padded": [MASKED.lay_out([pieces[:2], pieces[2:]])],
+        "packed": [VARLEN.lay_out([pieces])],
     }.items():
         model.zero_grad()
         for inputs in layout:
             loss_of(model, inputs, 100, CPU).backward()
         gradients[name] = {key: value.grad.clone() for key, value in model.named_parameters()}
-    assert "position_ids" in lay_out([pieces], Attention.VARLEN)
+    assert "position_ids" in VARLEN.lay_out([pieces])
     assert_same(gradients["padded"], gradients["alone"], 1e-6)
     assert_same(gradients["packed"], gradients["alone"], 1e-6)
 
@@ -145,11 +145,19 @@ def piece(tokenizer: Any, row: Any) -> Piece:
     return Piece(torch.tensor(tokens, dtype=torch.int32).numpy(), encoded.mask())
 
 
-def test_rows_of_unlike_length_stay_packed_where_taking_them_apart_would_waste_more() -> None:
+def test_packs_are_taken_apart_where_that_is_cheaper() -> None:
     tokenizer = make_tokenizer()
     short, long = piece(tokenizer, talk("a", "b")), piece(tokenizer, talk("a" * 60, "b"))
-    assert lay_out([[long, short, short, short]], Attention.MASKED)["input_ids"].shape[0] == 1
-    assert lay_out([[short, short], [short, short]], Attention.MASKED)["input_ids"].shape[0] == 4
+    small, large = Layout(varlen=False, hidden=4), Layout(varlen=False, hidden=1000)
+
+    def rows(layout: Layout, *packs: list[Piece]) -> int:
+        return layout.lay_out(packs)["input_ids"].shape[0]
+
+    assert rows(MASKED, [long, short, short, short]) == 1, "else more than twice the places"
+    assert rows(MASKED, [short, short], [short, short]) == 4
+    assert rows(small, [long, long, short]) == 3, "a small model: attention is what costs"
+    assert rows(large, [long, long, short]) == 1, "a large model: places are what costs"
+    assert rows(VARLEN, [long, short], [short, short]) == 1
 
 
 @pytest.mark.parametrize("packing", [pytest.param({}, id="unpacked"), pytest.param(PACKED, id="packed")])

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from branchmerge.api.stage import TrainTask
 from branchmerge_trainer.runtime import StageContext
-from branchmerge_trainer.train.batching import Attention, Batches
+from branchmerge_trainer.train.batching import Batches
 from branchmerge_trainer.train.corpus import Corpus
+from branchmerge_trainer.train.layout import Layout
 from branchmerge_trainer.train.mixture import OWN, Mixture
 from branchmerge_trainer.train.preparation import open_corpora
 from branchmerge_trainer.train.shape import BatchShape, count_steps
@@ -47,9 +48,9 @@ class Data:
         steps = count_steps(training, streams[OWN].packs, mixture.own)
         return cls(corpora, streams, mixture, shape, steps)
 
-    def batches(self, attention: Attention) -> Batches:
-        """The batches of every step, laid out for this kind of attention."""
-        return Batches(self.corpora, self.streams, self.mixture, self.shape, attention)
+    def batches(self, layout: Layout) -> Batches:
+        """The batches of every step."""
+        return Batches(self.corpora, self.streams, self.mixture, self.shape, layout)
 
     @property
     def epochs(self) -> float:

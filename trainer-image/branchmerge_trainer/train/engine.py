@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from branchmerge.api.training import Training
-from branchmerge_trainer.train.batching import Tensors
+from branchmerge_trainer.train.layout import Tensors
 
 
 class Engine(Protocol):

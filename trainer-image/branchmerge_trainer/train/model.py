@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from branchmerge_trainer.merge.tokenizers import carry_over
-from branchmerge_trainer.train.batching import Attention
+from branchmerge_trainer.train.layout import Layout
 from branchmerge_trainer.train.setting import Setting
 from branchmerge_trainer.train.student import Student
 
@@ -21,19 +21,19 @@ _FLASH_ATTENTION = "flash_attention_2"
 _TEMPLATE_FILE = "chat_template.jinja"
 
 
-def choose_attention(setting: Setting) -> Attention:
-    """FlashAttention where hardware, arithmetic and installation allow it."""
+def choose_layout(student: Student, setting: Setting) -> Layout:
+    """The layout for FlashAttention where hardware, arithmetic and installation allow it, else for masked attention."""
     from transformers.utils.import_utils import is_flash_attn_2_available
 
     fit = setting.half and setting.ranks.device.type == "cuda"
-    return Attention.VARLEN if fit and is_flash_attn_2_available() else Attention.MASKED
+    return Layout(fit and is_flash_attn_2_available(), student.config.get_text_config().hidden_size)
 
 
-def load_model(student: Student, setting: Setting, attention: Attention) -> Any:
+def load_model(student: Student, setting: Setting, layout: Layout) -> Any:
     """The student, ready to be trained, in fp32: that is what master weights are."""
     from transformers import AutoModelForCausalLM
 
-    chosen = {"attn_implementation": _FLASH_ATTENTION} if attention is Attention.VARLEN else {}
+    chosen = {"attn_implementation": _FLASH_ATTENTION} if layout.varlen else {}
     model: Any = AutoModelForCausalLM.from_pretrained(
         student.folder, dtype=torch.float32, local_files_only=True, **chosen
     )

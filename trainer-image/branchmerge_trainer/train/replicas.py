@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from branchmerge_trainer.train.batching import Tensors
 from branchmerge_trainer.train.engine import loss_of, make_optimizer
+from branchmerge_trainer.train.layout import Tensors
 from branchmerge_trainer.train.setting import Setting
 
 _FILE = "state.pt"

@@ -8,14 +8,14 @@ from statistics import fmean
 
 from branchmerge.api.stage import TrainTask
 from branchmerge_trainer.runtime import Findings, StageContext
-from branchmerge_trainer.train.batching import Attention
 from branchmerge_trainer.train.checkpoints import Checkpoint, Checkpoints
 from branchmerge_trainer.train.data import Data
 from branchmerge_trainer.train.engine import Engine
 from branchmerge_trainer.train.history import StepRecord, write_history
+from branchmerge_trainer.train.layout import Layout
 from branchmerge_trainer.train.loop import Loop
 from branchmerge_trainer.train.mixture import OWN
-from branchmerge_trainer.train.model import choose_attention, collect, load_model, save_specialist
+from branchmerge_trainer.train.model import choose_layout, collect, load_model, save_specialist
 from branchmerge_trainer.train.quiet import quiet_libraries
 from branchmerge_trainer.train.ranks import Ranks
 from branchmerge_trainer.train.replicas import Replicas
@@ -40,11 +40,11 @@ def run(task: TrainTask, context: StageContext, folder: Path) -> Findings:
     context.progress.phase("loading model")
     if ranks.world > 1 or setting.sharded:
         ranks.join()
-    attention = choose_attention(setting)
+    layout = choose_layout(student, setting)
     checkpoints = Checkpoints(context.work / "checkpoints", training.checkpoint.keep, ranks)
     start = checkpoints.newest()
-    engine = _make_engine(student, setting, attention, start)
-    loop = Loop(engine, data.batches(attention), checkpoints, training, data.steps, ranks, context)
+    engine = _make_engine(student, setting, layout, start)
+    loop = Loop(engine, data.batches(layout), checkpoints, training, data.steps, ranks, context)
     loop.run(start)
     context.progress.phase("saving the specialist")
     weights = collect(engine.weights(), student.dtype, keep=ranks.leads)
@@ -54,13 +54,13 @@ def run(task: TrainTask, context: StageContext, folder: Path) -> Findings:
     return _findings(data, loop.history)
 
 
-def _make_engine(student: Student, setting: Setting, attention: Attention, start: Checkpoint | None) -> Engine:
+def _make_engine(student: Student, setting: Setting, layout: Layout, start: Checkpoint | None) -> Engine:
     """Load the student and spread it over the ranks, to go on from `start`."""
     if setting.sharded:
         from branchmerge_trainer.train.zero import make_zero
 
-        return make_zero(student, setting, attention, start)
-    return Replicas(load_model(student, setting, attention), setting)
+        return make_zero(student, setting, layout, start)
+    return Replicas(load_model(student, setting, layout), setting)
 
 
 def _findings(data: Data, history: list[StepRecord]) -> Findings:

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from branchmerge_trainer.train.batching import Attention, Tensors
 from branchmerge_trainer.train.checkpoints import Checkpoint
 from branchmerge_trainer.train.engine import loss_of, make_optimizer
+from branchmerge_trainer.train.layout import Layout, Tensors
 from branchmerge_trainer.train.model import load_model
 from branchmerge_trainer.train.setting import Setting
 from branchmerge_trainer.train.student import Student
@@ -41,7 +41,7 @@ def configuration(setting: Setting, *, universal: bool = False) -> dict[str, Any
     }
 
 
-def make_zero(student: Student, setting: Setting, attention: Attention, start: Checkpoint | None) -> Zero:
+def make_zero(student: Student, setting: Setting, layout: Layout, start: Checkpoint | None) -> Zero:
     """Load the student and shard it; `start` is what will be loaded. At stage 3 no rank ever holds all weights."""
     deepspeed = _import_deepspeed()
     from transformers.integrations import deepspeed as integration
@@ -50,7 +50,7 @@ def make_zero(student: Student, setting: Setting, attention: Attention, start: C
     config = configuration(setting, universal=universal)
     announce: Any = integration.HfDeepSpeedConfig
     announced = announce(config)  # while it is alive, transformers shards the weights as it reads them
-    model = load_model(student, setting, attention)
+    model = load_model(student, setting, layout)
     del announced
     optimizer = make_optimizer(model, setting.training)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
