@@ -1,5 +1,11 @@
 """Without nodes and without root the API is as real: admission, RBAC, controllers, garbage collection."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from localcluster.controlplane import ControlPlane
@@ -8,6 +14,13 @@ from localcluster.shell import CommandError
 from localcluster.waiting import until
 from workloads import template
 
+STARTS_ONE_AND_WAITS = """
+import time
+from localcluster.apionly import api_only
+with api_only() as plane:
+    print(plane.folder, *(daemon.pid for daemon in plane.daemons), flush=True)
+    time.sleep(600)
+"""
 WIDGETS: Object = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -72,6 +85,18 @@ def test_data_outlives_the_death_of_the_api_server(api_only_cluster: ControlPlan
     api_only_cluster.restart_apiserver(grace=0)
     assert api_only_cluster.apiserver.pid != before
     assert kubectl.exists("configmap", "kept")
+
+
+def test_it_ends_with_a_process_that_is_killed() -> None:
+    argv = [sys.executable, "-c", STARTS_ONE_AND_WAITS]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        folder, *pids = starter.stdout.readline().split()
+        starter.kill()
+    assert len(pids) == 3
+    until("its programs to die", lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids), timeout=10)
+    shutil.rmtree(folder)
 
 
 def widget(size: int) -> Object:

@@ -9,19 +9,20 @@ from pathlib import Path
 import pytest
 
 from localcluster.build import ETCD, KUBERNETES
-from localcluster.cache import appears_at, cache_root, key_of
+from localcluster.cache import cache_root, key_of, once
 from localcluster.errors import CannotRunError
 from localcluster.machine import require_nodes
 
 KILLED_WRITER = """
 import os, signal, sys
 from pathlib import Path
-from localcluster.cache import appears_at
-final = Path(sys.argv[1])
-with appears_at(final) as scratch:
-    (scratch / final.name).mkdir()
-    (scratch / final.name / "half").touch()
+from localcluster.cache import once
+
+def make(into):
+    (into / "half").touch()
     os.kill(os.getpid(), signal.SIGKILL)
+
+once(Path(sys.argv[1]), make)
 """
 
 
@@ -31,17 +32,21 @@ def test_a_writer_that_is_killed_leaves_nothing_that_looks_complete(tmp_path: Pa
     done = subprocess.run([sys.executable, "-c", KILLED_WRITER, str(final)], env=env, check=False)
     assert done.returncode == -signal.SIGKILL
     assert not final.exists()
-    with appears_at(final) as scratch:
-        (scratch / final.name).mkdir()
-        (scratch / final.name / "whole").touch()
-    assert [path.name for path in tmp_path.iterdir()] == ["tool"], "what the killed one left is gone"
+    assert once(final, lambda into: (into / "whole").touch()) == final
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "tool"}, "what the killed one left is gone"
     assert [path.name for path in final.iterdir()] == ["whole"]
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="disk full"), appears_at(tmp_path / "tool"):
-        raise OSError("disk full")
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError, match="missing"):
+        once(tmp_path / "tool", lambda into: (into / "missing").unlink())
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
+    made: list[Path] = []
+    assert once(tmp_path / "tool", made.append) == once(tmp_path / "tool", made.append)
+    assert len(made) == 1
 
 
 def test_a_key_tells_where_one_part_ends_and_the_next_begins() -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from localcluster.cluster import Cluster
 from localcluster.images import Image
 from localcluster.standins import base_image
@@ -22,8 +24,15 @@ print(pathlib.Path("/greeting").read_text().strip(), "from six", six.__version__
 """
 
 
-def test_an_image_of_a_dockerfile_runs_in_a_pod(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+@pytest.fixture
+def image(cluster: Cluster, tmp_path: Path) -> Image:
+    """An image that is built."""
     image = greeter(tmp_path, greeting="hello")
+    image.archive()
+    return image
+
+
+def test_an_image_of_a_dockerfile_runs_in_a_pod(cluster: Cluster, namespace: str, image: Image) -> None:
     cluster.load(image, nodes=["cpu"])
     spec = template("", pool="cpu")
     spec["containers"][0] |= {"image": image.name, "command": None}
