@@ -43,7 +43,7 @@ class Ranks:
             "BRANCHMERGE_PROGRESS_FILE": str(root / "progress.json"),
             launcher.RANK_OUTCOMES_ENV: str(self.outcomes),
             "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(_free_port()),
+            "MASTER_PORT": str(free_port()),
             "WORLD_SIZE": str(world),
             **environment,
         }
@@ -124,7 +124,8 @@ def _rank(environment: Mapping[str, str], log: Path) -> None:
     sys.exit(rank.main())
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

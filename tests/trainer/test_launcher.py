@@ -15,6 +15,7 @@ import pytest
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ExitCode, Outcome
 from branchmerge_trainer.launcher import Placement, first_failure
+from ranks import free_port
 from training import Bench, history
 
 PATIENCE_SECONDS = 120
@@ -119,7 +120,28 @@ def test_sigterm_is_143_after_a_checkpoint(bench: Bench, launched: Any, ranks: i
     assert bench.outcome().message.endswith("its checkpoint is kept")
     (checkpoint,) = (bench.root / bench.config(f"stopped-{ranks}").work / "checkpoints").iterdir()
     assert (checkpoint / "complete.json").exists()
-    assert "Traceback" not in log
+    assert log.splitlines()[-1].startswith("Interrupted: stopped after step ")
+    assert not [line for line in log.splitlines() if not line.startswith(("branch ", "training ", "step ", "Interr"))]
+
+
+def test_two_nodes_train_together(bench: Bench, launched: Any) -> None:
+    port = str(free_port())
+    nodes = [
+        launched(
+            "nodes",
+            1,
+            {
+                "PET_NNODES": "2",
+                "PET_NODE_RANK": str(node),
+                "PET_MASTER_ADDR": "127.0.0.1",
+                "PET_MASTER_PORT": port,
+                "BRANCHMERGE_TERMINATION_LOG": str(bench.root / f"outcome-{node}.json"),
+            },
+        )
+        for node in range(2)
+    ]
+    assert [ended(node)[0] for node in nodes] == [ExitCode.DONE] * 2
+    assert len(history(bench.output("nodes"))) == 6
 
 
 @pytest.mark.parametrize("at", ["launcher", "ranks"])

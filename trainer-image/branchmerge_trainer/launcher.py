@@ -27,6 +27,8 @@ LAUNCHER_ENV = "BRANCHMERGE_LAUNCHER"
 """Process id of the launcher, without which no rank goes on."""
 
 _RANK_MODULE = "branchmerge_trainer.rank"
+_AGENT_LOGGERS = ("torch.distributed.elastic", "torch.distributed.elastic.agent.server.api")
+"""Quiet: the outcome of a node says better what happened."""
 _RENDEZVOUS_SECONDS = 900
 _KILL_MARGIN_SECONDS = 10
 """The ranks are killed this long before the grace period ends, so that the launcher can still say why."""
@@ -64,7 +66,8 @@ def launch(placement: Placement, grace_seconds: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the outcome says it better
+    for name in _AGENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with TemporaryDirectory(prefix="branchmerge-ranks-") as folder:
         os.environ |= {RANK_OUTCOMES_ENV: folder, LAUNCHER_ENV: str(os.getpid())}
         config = LaunchConfig(
