@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from branchmerge.api.status import Condition, Phase, Status
+from branchmerge.core.conditions import refused
 from branchmerge.core.model import Attempt, AttemptState, FailureClass
 from branchmerge.core.status import job_status
 from builders import REMOVED, at, edited, make_job, make_progress, make_score
@@ -362,3 +363,16 @@ def test_an_unchanged_world_has_an_unchanged_status() -> None:
     before = status(world)
     world.advance(60)
     assert status(world, before) == before
+
+
+def test_a_refused_spec_leaves_the_other_conditions_and_the_moment_of_the_first_refusal() -> None:
+    world = World(make_job())
+    held = job_status(world.job, world.plan(), world.observe()).conditions
+
+    accepted, first = refused("spec.x: wrong: fix it", 2, at(10), held)
+    _, again = refused("spec.y: wrong: fix it", 3, at(20), first)
+
+    assert (accepted.type, accepted.status, accepted.reason) == ("Accepted", "False", "InvalidSpec")
+    assert {each.type for each in again} == {each.type for each in held}
+    assert [each for each in again if each.type != "Accepted"] == [each for each in held if each.type != "Accepted"]
+    assert (again[0].message, again[0].last_transition_time) == ("spec.y: wrong: fix it", at(10))

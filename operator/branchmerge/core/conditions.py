@@ -43,6 +43,16 @@ def conditions(
     ]
 
 
+def refused(
+    message: str, generation: int | None, now: datetime, previous: Sequence[Condition]
+) -> tuple[Condition, list[Condition]]:
+    """(Accepted, all conditions) of a job whose spec cannot be carried out: the other conditions stay as they were."""
+    before = {condition.type: condition for condition in previous}
+    fact = _Fact(ConditionType.ACCEPTED, "False", "InvalidSpec", message)
+    accepted = _condition(fact, before.pop(fact.type, None), generation, now)
+    return accepted, [accepted, *before.values()]
+
+
 def _condition(fact: _Fact, before: Condition | None, generation: int | None, now: datetime) -> Condition:
     unchanged = before is not None and before.status == fact.status
     return Condition(

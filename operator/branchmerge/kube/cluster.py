@@ -45,7 +45,6 @@ DISTILLATION_JOBS = Kind(API_VERSION, PLURAL)
 JOBS = Kind("batch/v1", "jobs")
 PYTORCH_JOBS = Kind("kubeflow.org/v1", "pytorchjobs")
 PODS = Kind("v1", "pods")
-NODES = Kind("v1", "nodes")
 LEASES = Kind("coordination.k8s.io/v1", "leases")
 EVENTS = Kind("events.k8s.io/v1", "events")
 

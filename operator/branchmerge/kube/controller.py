@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from branchmerge.api.resource import DistillationJob, Metadata
-from branchmerge.api.status import Condition, ConditionType, Phase, Status
-from branchmerge.core.conditions import MESSAGE_LENGTH
+from branchmerge.api.status import Phase, Status
+from branchmerge.core.conditions import refused
 from branchmerge.core.graph import build_graph
 from branchmerge.core.model import Discard, Plan, Start, Stop
 from branchmerge.core.plan import plan
@@ -111,33 +111,13 @@ class Controller:
 
     async def _refuse(self, body: dict[str, Any], wrong: list[str]) -> None:
         """Say by the condition Accepted what is wrong. Nothing is retried until the spec changes."""
-        generation = body["metadata"].get("generation")
-        before = _status_of(body)
-        message = "; ".join(wrong)[:MESSAGE_LENGTH]
-        now = datetime.now(UTC)
-        earlier = {each.type: each for each in before.conditions} if before else {}
-        condition = Condition(
-            type=ConditionType.ACCEPTED,
-            status="False",
-            reason="InvalidSpec",
-            message=message,
-            last_transition_time=now,
-            observed_generation=generation,
-        )
-        previous = earlier.get(ConditionType.ACCEPTED)
-        if previous is not None and previous.status == "False":
-            condition = condition.model_copy(update={"last_transition_time": previous.last_transition_time})
-        others = [each for each in earlier.values() if each.type != ConditionType.ACCEPTED]
-        status = (before or Status()).model_copy(
-            update={
-                "observed_generation": generation,
-                "phase": before.phase if before and before.phase else Phase.PENDING,
-                "conditions": [condition, *others],
-            }
-        )
-        await self._write_raw(body, before, status)
-        if previous is None or previous.message != message:
-            await self._tell(_identity_of(body), [Event("Warning", "InvalidSpec", message)])
+        job = Metadata.model_validate(body["metadata"])
+        before = _status_of(body) or Status()
+        accepted, conditions = refused("; ".join(wrong), job.generation, datetime.now(UTC), before.conditions)
+        update = {"observed_generation": job.generation, "phase": before.phase or Phase.PENDING}
+        await self._write_raw(body, before, before.model_copy(update={**update, "conditions": conditions}))
+        if all(earlier.message != accepted.message for earlier in before.conditions if earlier.type == accepted.type):
+            await self._tell(job, [Event("Warning", accepted.reason, accepted.message)])
 
     async def _write(self, job: DistillationJob, body: dict[str, Any], status: Status) -> None:
         if await self._write_raw(body, job.status, status):
@@ -158,10 +138,6 @@ class Controller:
                 await self._cluster.create(EVENTS, job.namespace, manifest(event, job, self._identity, number))
             except ClusterError as error:
                 logger.warning("event %s not told: %s", event.reason, error, extra={"job": job.name})
-
-
-def _identity_of(body: dict[str, Any]) -> Metadata:
-    return Metadata.model_validate(body["metadata"])
 
 
 def _status_of(body: dict[str, Any]) -> Status | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +45,8 @@ class KubeExecutor:
     async def observe(self, job: DistillationJob) -> Observation:
         """All attempts and results, by what the informers hold; outcomes are copied onto their children first."""
         now = datetime.now(UTC)
-        children = [(child, self._pods_of(child)) for child in self._own_children()]
+        pods_of = self._pods_by_owner()
+        children = [(child, pods_of[child["metadata"]["uid"]]) for child in self._own_children()]
         for child, pods in children:
             await self._keep_outcome(child, pods)
         attempts = [attempt_of(child, pods, self._board.of(*_place(child)), now) for child, pods in children]
@@ -60,20 +63,16 @@ class KubeExecutor:
     async def start(self, action: Start) -> bool:
         """Create the attempt's child; that it exists already is as good."""
         body = child_manifest(action, self._job, self._settings)
-        try:
+        with suppress(ConflictError):
             await self._cluster.create(KINDS[child_kind(action.stage.kind).kind], self._namespace, body)
-        except ConflictError:
-            return True
         return True
 
     async def stop(self, action: Stop) -> None:
         """Delete the child's pods after they were told to end; the child stays as the record of the attempt."""
         attempt = action.attempt
         patch = {"metadata": {"annotations": {STOPPED_ANNOTATION: action.reason}}, **_suspended(attempt)}
-        try:
+        with suppress(NotFoundError):
             await self._cluster.merge(KINDS[attempt.child_kind], self._namespace, attempt.child_name, patch)
-        except NotFoundError:
-            return
 
     async def discard(self, action: Discard) -> None:
         """Delete the child, and with it its pods."""
@@ -90,13 +89,13 @@ class KubeExecutor:
             if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", []))
         ]
 
-    def _pods_of(self, child: Raw) -> list[Raw]:
-        uid = child["metadata"]["uid"]
-        return [
-            pod
-            for pod in self._pods.labelled(self._namespace, JOB_LABEL, self._job.metadata.name)
-            if any(owner["uid"] == uid for owner in pod["metadata"].get("ownerReferences", []))
-        ]
+    def _pods_by_owner(self) -> defaultdict[str, list[Raw]]:
+        """The job's pods, by the uid of each object that owns them."""
+        pods: defaultdict[str, list[Raw]] = defaultdict(list)
+        for pod in self._pods.labelled(self._namespace, JOB_LABEL, self._job.metadata.name):
+            for owner in pod["metadata"].get("ownerReferences", []):
+                pods[owner["uid"]].append(pod)
+        return pods
 
     async def _keep_outcome(self, child: Raw, pods: list[Raw]) -> None:
         """Copy the outcome from the pods onto the child, which lives as long as the job needs it."""

@@ -67,10 +67,6 @@ class Informer:
         """One object, as it was last heard of."""
         return self._objects.get((namespace, name))
 
-    def all(self) -> list[Raw]:
-        """Every object."""
-        return list(self._objects.values())
-
     def labelled(self, namespace: str, label: str, value: str) -> list[Raw]:
         """The namespace's objects that carry this label."""
         return [

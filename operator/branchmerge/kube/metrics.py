@@ -18,13 +18,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 class Metrics:
     """The operator's registry. What can be looked up when it is asked for is not counted along."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        queue_length: Callable[[], int],
-        phases: Callable[[], Iterable[str]],
-        leads: Callable[[], bool],
-    ) -> None:
+    def __init__(self, snapshot: Collector) -> None:
         self.registry = CollectorRegistry()
         self.reconcile_seconds = Histogram(
             "branchmerge_reconcile_seconds",
@@ -33,10 +27,10 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-        self.registry.register(_Snapshot(cluster, queue_length, phases, leads))
+        self.registry.register(snapshot)
 
 
-class _Snapshot(Collector):
+class Snapshot(Collector):
     """Figures that exist elsewhere, read when they are scraped."""
 
     def __init__(

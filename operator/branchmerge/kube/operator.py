@@ -18,7 +18,7 @@ from branchmerge.kube.identity import TokenReviewer
 from branchmerge.kube.informer import Informer, Raw
 from branchmerge.kube.labels import JOB_LABEL
 from branchmerge.kube.leader import Leadership, LeadershipLost
-from branchmerge.kube.metrics import Metrics
+from branchmerge.kube.metrics import Metrics, Snapshot
 from branchmerge.kube.reporting import ProgressBoard
 from branchmerge.kube.server import Server
 from branchmerge.kube.settings import OperatorSettings
@@ -44,7 +44,7 @@ class Operator:
         self._controller = Controller(cluster, self._children, self._pods, self._board, settings, identity)
         self._leadership = Leadership(cluster, namespace, identity, settings.leader_election)
         self._metrics = Metrics(
-            cluster, lambda: len(self._controller.queue), self._phases.values, lambda: self._leadership.leads
+            Snapshot(cluster, lambda: len(self._controller.queue), self._phases.values, lambda: self._leadership.leads)
         )
         self._reviewer = TokenReviewer(cluster)
         self._server = Server(
