@@ -26,23 +26,26 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
 
-class SpecModel(BaseModel):
-    """A part of what the user writes: unknown fields are refused, values are immutable.
-
-    What a file means here is what it means to an API server: numbers in quotes are no numbers (strict), and a field
-    that is set to null is not set.
-    """
+class _ApiModel(BaseModel):
+    """Both names of a field are read, the camelCase one is written."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
-        extra="forbid",
         frozen=True,
-        strict=True,
-        allow_inf_nan=False,
     )
+
+
+class SpecModel(_ApiModel):
+    """A part of what the user writes: unknown fields are refused, values are immutable.
+
+    What a file means here is what it means to an API server: numbers in quotes are no numbers (strict), and a field
+    that is set to null is not set.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -53,18 +56,10 @@ class SpecModel(BaseModel):
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
-class RecordModel(BaseModel):
+class RecordModel(_ApiModel):
     """A part of what one process writes and another reads: unknown fields are ignored, so that versions may differ."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        extra="ignore",
-        frozen=True,
-        ser_json_inf_nan="strings",
-    )
+    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="strings")
 
     def to_json(self) -> str:
         """One line of JSON without the fields that are unset."""
