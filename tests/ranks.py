@@ -24,7 +24,7 @@ _PRELOADED = [
     "deepspeed",
     "transformers.models.auto.modeling_auto",
     "transformers.models.qwen2.modeling_qwen2",
-    "branchmerge_trainer.evaluate.turns",
+    "branchmerge_trainer.turns",
     "branchmerge_trainer.train.stage",
 ]
 _PATIENCE_SECONDS = 120

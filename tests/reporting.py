@@ -23,8 +23,8 @@ from branchmerge.core.graph import build_graph
 from branchmerge.core.model import Stage, StageKey
 from branchmerge_trainer.evaluate.answers import Answer, write_answers
 from branchmerge_trainer.evaluate.statistics import pass_at_1
+from branchmerge_trainer.merge.tensors import TENSORS_FILE
 from branchmerge_trainer.progress import ProgressReporter
-from branchmerge_trainer.report.gather import TENSORS_FILE
 from branchmerge_trainer.runtime import StageContext, lineage, run_stage
 from branchmerge_trainer.signals import StopFlag
 from branchmerge_trainer.train.history import StepRecord, write_history

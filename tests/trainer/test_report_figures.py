@@ -7,7 +7,8 @@ import re
 import pytest
 
 from branchmerge.api.stage import StageResult
-from branchmerge_trainer.report.facts import Branch, Merge, Stage, Tensor
+from branchmerge_trainer.merge.tensors import TensorChange
+from branchmerge_trainer.report.facts import Branch, Merge, Stage
 from branchmerge_trainer.report.plots.curves import curves, smoothed
 from branchmerge_trainer.report.plots.rows import axis, bar, interval, strip, strip_axis
 from branchmerge_trainer.report.plots.scale import Scale, fitting, linear, logarithmic
@@ -134,11 +135,11 @@ def stage(ingredients: dict[str, object]) -> Stage:
 
 def test_density_by_kind_and_layer() -> None:
     tensors = [
-        Tensor("lm_head.weight", 50, 0.2),
-        Tensor("model.layers.0.mlp.experts.0.up_proj.weight", 10, 0.0),
-        Tensor("model.layers.0.mlp.experts.1.up_proj.weight", 30, 0.4),
-        Tensor("model.layers.2.mlp.experts.0.up_proj.weight", 10, 1.0),
-        Tensor("model.layers.2.self_attn.q_proj.bias", 0, 0.0),
+        TensorChange("lm_head.weight", 50, 0.2),
+        TensorChange("model.layers.0.mlp.experts.0.up_proj.weight", 10, 0.0),
+        TensorChange("model.layers.0.mlp.experts.1.up_proj.weight", 30, 0.4),
+        TensorChange("model.layers.2.mlp.experts.0.up_proj.weight", 10, 1.0),
+        TensorChange("model.layers.2.self_attn.q_proj.bias", 0, 0.0),
     ]
     step = {"method": "ties", "models": ["a", "b"], "weights": [1.0, 0.5], "parameters": {"density": 0.2}}
     found = density(Merge("final", stage({"step": step}), tensors))

@@ -10,9 +10,9 @@ from transformers import GenerationConfig
 from branchmerge.api.errors import InputError
 from branchmerge.api.training import LossOn
 from branchmerge_trainer.chat import render_prompt
-from branchmerge_trainer.evaluate.turns import end_of_turn_ids
 from branchmerge_trainer.train.encoding import Encoded, Encoder, Rejection
 from branchmerge_trainer.train.templates import training_template
+from branchmerge_trainer.turns import end_of_turn_ids
 from branchmerge_trainer.workspace import Workspace
 from templates import (
     ANSWERED,

@@ -78,15 +78,16 @@ def config_from_env() -> StageConfig:
 
 
 def _carry_out() -> StageResult | None:
-    config, workspace = config_from_env(), Workspace.from_env()
+    stop = StopFlag(at_once=True)
+    context = context_from_env(stop)
+    config, workspace = context.config, context.workspace
     done = workspace.result(config.output)
     if done is not None:
         return done
-    stop = StopFlag(at_once=True)
     stop.install()
     if isinstance(config.task, TrainTask):
         return _train(config, config.task.training, workspace)
-    return run_stage(context_from_env(stop))
+    return run_stage(context)
 
 
 def _train(config: StageConfig, training: Training, workspace: Workspace) -> StageResult | None:

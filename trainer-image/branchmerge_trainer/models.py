@@ -1,7 +1,8 @@
-"""Where the files of a model lie, and whether they are all there."""
+"""Where the files of a model lie, whether they are all there, and which of them every model of a job shares."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from branchmerge.api.errors import InputError
@@ -12,8 +13,20 @@ from branchmerge_trainer.workspace import Workspace
 
 VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 """A folder with none of these has no tokenizer, whatever `AutoTokenizer` makes of it (one of a single token)."""
-_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+_DOWNLOADED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 """What a download takes: weights, configuration and tokenizer, but no pickles and no code."""
+
+_SHARED_FILES = (
+    *VOCABULARY_FILES,
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+)
+_TEMPLATES_FOLDER = "additional_chat_templates"
 
 
 def model_folder(ref: ModelRef, workspace: Workspace) -> Path:
@@ -46,6 +59,15 @@ def check_files(folder: Path, model: str) -> dict[str, StoredTensor]:
     return read_weights(folder, model)
 
 
+def carry_over(student: Path, folder: Path) -> None:
+    """Copy the student's tokenizer, chat template and generation configuration to `folder`, unchanged."""
+    for name in _SHARED_FILES:
+        if (student / name).exists():
+            shutil.copyfile(student / name, folder / name)
+    if (student / _TEMPLATES_FOLDER).is_dir():
+        shutil.copytree(student / _TEMPLATES_FOLDER, folder / _TEMPLATES_FOLDER)
+
+
 def _download(ref: ModelRef, repo: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -56,7 +78,7 @@ def _download(ref: ModelRef, repo: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(repo, revision=ref.revision, allow_patterns=_FILES))
+        return Path(snapshot_download(repo, revision=ref.revision, allow_patterns=_DOWNLOADED))
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
         revision = f" at revision {ref.revision}" if ref.revision else ""
         raise InputError(

@@ -90,7 +90,7 @@ def publish(folder: Path, result: StageResult, lineage: str, config: StageConfig
     if final.exists():
         shutil.rmtree(final)  # without a result, else the attempt had ended with it
     folder.rename(final)
-    _sync_directory(final.parent)
+    _sync(final.parent)
     shutil.rmtree(workspace.path(config.work), ignore_errors=True)
 
 
@@ -124,20 +124,13 @@ def _files(folder: Path) -> list[str]:
 
 def sync_folder(folder: Path) -> None:
     """Have everything below `folder` on disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        else:
-            _sync_directory(path)
-    _sync_directory(folder)
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
 
 
-def _sync_directory(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from branchmerge.api.data import RowLimits, Source
+from branchmerge.api.data import RowLimits
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import CurateTask
 from branchmerge_trainer.curate.rows import ROWS_FILE, Message, RowError, UnusableRow, messages_of
@@ -60,14 +60,10 @@ def _all_messages(task: CurateTask, context: StageContext, dropped: Counter[str]
 
 
 def _nothing_left(task: CurateTask, dropped: Counter[str]) -> str:
-    sources = ", ".join(name_of(source) for source in _sources(task))
+    sources = ", ".join(name_of(source) for source in task.data.sources)
     if not dropped:
         return f"branch {task.branch}: data.sources: {sources}: no rows: name a source that has some"
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
     return (
         f"branch {task.branch}: data.sources: {sources}: every row was dropped ({reasons}): fix the rows or the limits"
     )
-
-
-def _sources(task: CurateTask) -> list[Source]:
-    return task.data.sources

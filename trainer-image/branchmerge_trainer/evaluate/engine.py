@@ -16,7 +16,7 @@ from branchmerge.api.evaluation import Generation
 from branchmerge_trainer.chat import render_prompt
 from branchmerge_trainer.curate.rows import Message
 from branchmerge_trainer.evaluate.sampling import SeededSampling
-from branchmerge_trainer.evaluate.turns import end_of_turn_ids
+from branchmerge_trainer.turns import end_of_turn_ids
 
 StepReport = Callable[[int], None]
 """Called at each step with the number of answers that grew by a token."""

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
 import torch
 from safetensors import safe_open
 
 from branchmerge.api.errors import InputError
+from branchmerge_trainer.merge.tensors import TensorChange
 from branchmerge_trainer.weights import Weights
-
-TENSORS_FILE = "tensors.jsonl"
-
-
-@dataclass(frozen=True)
-class TensorChange:
-    """One line of `tensors.jsonl`."""
-
-    tensor: str
-    elements: int
-    changed: float
-    """Share (0-1) of the elements that differ from the base's."""
 
 
 def changes(merged: Weights, base: Weights, dtype: torch.dtype) -> Iterator[TensorChange]:
@@ -41,18 +27,6 @@ def changes(merged: Weights, base: Weights, dtype: torch.dtype) -> Iterator[Tens
             )
         different = torch.count_nonzero(ours != theirs.to(dtype).to(ours.dtype)).item()
         yield TensorChange(name, ours.numel(), different / max(1, ours.numel()))
-
-
-def density(tensors: Iterable[TensorChange]) -> float:
-    """Share (0-1) of all elements that the merge has changed."""
-    rows = list(tensors)
-    return sum(row.changed * row.elements for row in rows) / max(1, sum(row.elements for row in rows))
-
-
-def write_changes(folder: Path, tensors: Iterable[TensorChange]) -> None:
-    """Write `tensors.jsonl`, one tensor a line."""
-    lines = (json.dumps(asdict(row)) + "\n" for row in tensors)
-    (folder / TENSORS_FILE).write_text("".join(lines))
 
 
 def _load(weights: Weights, name: str) -> torch.Tensor:

@@ -10,12 +10,12 @@ import torch
 
 from branchmerge.api.merge import MergeType
 from branchmerge.api.stage import MergeTask
-from branchmerge_trainer.merge.changes import TensorChange, changes, density, write_changes
+from branchmerge_trainer.merge.changes import changes
 from branchmerge_trainer.merge.engine import TensorMerge
 from branchmerge_trainer.merge.preflight import Model, check_alike, check_space, inspect, needed_tensors
 from branchmerge_trainer.merge.recipe import configuration
-from branchmerge_trainer.merge.tokenizers import carry_over
-from branchmerge_trainer.models import model_folder
+from branchmerge_trainer.merge.tensors import TensorChange, share, write_changes
+from branchmerge_trainer.models import carry_over, model_folder
 from branchmerge_trainer.runtime import Findings, StageContext
 
 _TYPES = {
@@ -50,7 +50,7 @@ def run(task: MergeTask, context: StageContext, folder: Path) -> Findings:
     figures = {
         "tensors": float(len(tensors)),
         "elements": float(sum(row.elements for row in tensors)),
-        "density": density(tensors),
+        "density": share(tensors),
     }
     return Findings(figures=figures)
 

@@ -1,9 +1,8 @@
-"""Tokenizer and chat template of a model: whether two are the same, and carrying one over to the output."""
+"""Tokenizer and chat template of a model: whether two are the same."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from branchmerge.api.errors import InputError
-from branchmerge_trainer.models import VOCABULARY_FILES
 
-_FILES = (
-    *VOCABULARY_FILES,
-    "merges.txt",
-    "added_tokens.json",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-)
-_TEMPLATES_FOLDER = "additional_chat_templates"
 _SPECIAL_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "cls_token", "mask_token")
 """Roles that shape what a model reads and where it ends. Padding is left out: it never does."""
 
@@ -69,15 +56,6 @@ def identify(folder: Path, model: str) -> TokenizerIdentity:
         pipeline=_pipeline(tokenizer),
         chat_template=tokenizer.chat_template,
     )
-
-
-def carry_over(student: Path, folder: Path) -> None:
-    """Copy the student's tokenizer, chat template and generation configuration to `folder`, unchanged."""
-    for name in _FILES:
-        if (student / name).exists():
-            shutil.copyfile(student / name, folder / name)
-    if (student / _TEMPLATES_FOLDER).is_dir():
-        shutil.copytree(student / _TEMPLATES_FOLDER, folder / _TEMPLATES_FOLDER)
 
 
 def _pipeline(tokenizer: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from branchmerge.api.evaluation import Suite, SuiteRole
 from branchmerge.api.merge import STUDENT
 from branchmerge.api.resource import MERGED
 from branchmerge.api.stage import ReportTask, Score, StageResult
+from branchmerge_trainer.merge.tensors import TensorChange
 from branchmerge_trainer.report.comparisons import Comparison
 from branchmerge_trainer.train.history import StepRecord
 
@@ -34,22 +35,12 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """What a merge did to one tensor."""
-
-    name: str
-    elements: int
-    changed: float
-    """Share (0-1) of the elements that differ from the base's."""
-
-
-@dataclass(frozen=True)
 class Merge:
     """One step of the recipe."""
 
     name: str
     stage: Stage
-    tensors: Sequence[Tensor]
+    tensors: Sequence[TensorChange]
 
     @property
     def step(self) -> Mapping[str, Any]:

@@ -9,14 +9,12 @@ from typing import Any
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ModelRef, ReportTask
 from branchmerge_trainer.evaluate.answers import read_answers
+from branchmerge_trainer.merge.tensors import read_changes
 from branchmerge_trainer.report.comparisons import compare_all
-from branchmerge_trainer.report.facts import Branch, Facts, Merge, Stage, Tensor
+from branchmerge_trainer.report.facts import Branch, Facts, Merge, Stage
 from branchmerge_trainer.report.metadata import is_hub_id
 from branchmerge_trainer.train.history import read_history
 from branchmerge_trainer.workspace import LINEAGE_FILE, Workspace
-
-TENSORS_FILE = "tensors.jsonl"
-"""As `merge.changes` writes it, which is not imported because it imports torch."""
 
 
 def gather(job: str, task: ReportTask, workspace: Workspace) -> Facts:
@@ -57,10 +55,7 @@ def _branch(name: str, task: ReportTask, workspace: Workspace) -> Branch:
 
 
 def _merge(name: str, output: str, workspace: Workspace) -> Merge:
-    stage = _stage(output, workspace)
-    with (workspace.path(output) / TENSORS_FILE).open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return Merge(name, stage, [Tensor(row["tensor"], row["elements"], row["changed"]) for row in rows])
+    return Merge(name, _stage(output, workspace), read_changes(workspace.path(output)))
 
 
 def _stage(output: str, workspace: Workspace) -> Stage:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from branchmerge_trainer.merge.tokenizers import carry_over
+from branchmerge_trainer.models import carry_over
 from branchmerge_trainer.train.layout import Layout
 from branchmerge_trainer.train.setting import Setting
 from branchmerge_trainer.train.student import Student

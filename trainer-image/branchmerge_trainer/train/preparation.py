@@ -13,13 +13,13 @@ from branchmerge.api.errors import InputError
 from branchmerge.api.stage import TrainTask
 from branchmerge.api.training import Overlong, Training
 from branchmerge_trainer.curate.rows import ROWS_FILE, Message
-from branchmerge_trainer.evaluate.turns import end_of_turn_ids
 from branchmerge_trainer.failures import Interrupted
 from branchmerge_trainer.runtime import StageContext
 from branchmerge_trainer.train.corpus import Corpus
 from branchmerge_trainer.train.encoding import Encoded, Encoder, Rejection
 from branchmerge_trainer.train.student import Student
 from branchmerge_trainer.train.templates import FIELD, KEEPS_TRACE, training_template
+from branchmerge_trainer.turns import end_of_turn_ids
 
 _FOLDER = "corpora"
 _OVERLONG = "longer than sequenceLength"

@@ -67,8 +67,3 @@ class Replicas:
         """See `Engine`."""
         for name, parameter in self.model.named_parameters():
             yield name, parameter.detach()
-
-
-def _in_parallel(model: Any) -> Any:
-    """Buffers are not sent around: they are constants, such as frequencies."""
-    return DistributedDataParallel(model, gradient_as_bucket_view=True, forward_sync_buffers=False)

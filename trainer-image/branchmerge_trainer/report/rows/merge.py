@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from branchmerge_trainer.report.facts import Merge, Tensor
+from branchmerge_trainer.merge.tensors import TensorChange, share
+from branchmerge_trainer.report.facts import Merge
 
 _OPTIONS = ("weights", "parameters")
 
@@ -54,9 +55,9 @@ class Density:
 
 def density(merge: Merge) -> Density:
     """What a step has changed."""
-    placed = [(*_place(tensor.name), tensor) for tensor in merge.tensors]
+    placed = [(*_place(tensor.tensor), tensor) for tensor in merge.tensors]
     layers = max((layer + 1 for layer, _, _ in placed if layer is not None), default=0)
-    kinds: dict[str, dict[int | None, list[Tensor]]] = {}
+    kinds: dict[str, dict[int | None, list[TensorChange]]] = {}
     for layer, kind, tensor in placed:
         kinds.setdefault(kind, {}).setdefault(layer, []).append(tensor)
     return Density(
@@ -72,13 +73,7 @@ def density(merge: Merge) -> Density:
     )
 
 
-def share(tensors: Iterable[Tensor]) -> float:
-    """Share (0-1) of all their elements that changed."""
-    rows = list(tensors)
-    return sum(row.changed * row.elements for row in rows) / max(1, sum(row.elements for row in rows))
-
-
-def _kind(name: str, by_layer: Mapping[int | None, Sequence[Tensor]], layers: int) -> Kind:
+def _kind(name: str, by_layer: Mapping[int | None, Sequence[TensorChange]], layers: int) -> Kind:
     strip = (
         ()
         if None in by_layer
