@@ -3,7 +3,7 @@
 import re
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_gpus_are_counted_and_kept_for_pods_that_ask_for_them(cluster: Cluster, 
     kubectl.wait("pod", "takes-all", lambda found: found["status"]["phase"] == "Running", namespace=namespace)
     kubectl.apply(pod("one-too-many", namespace, template("true", pool="gpu-a", gpus=1)))
     for name, reason in {"one-too-many": f"Insufficient {GPU}", "no-toleration": "untolerated taint"}.items():
-        kubectl.wait("pod", name, lambda found, why=reason: why in unschedulable(found), namespace=namespace)
+        kubectl.wait("pod", name, unschedulable_for(reason), namespace=namespace)
 
 
 def test_a_pod_finds_a_service_by_its_name_and_nothing_outside(cluster: Cluster, namespace: str) -> None:
@@ -160,10 +160,14 @@ def test_what_rbac_and_node_authorization_deny_is_in_the_audit_log(cluster: Clus
     assert ("get", "secrets", "secret", 403, False) in seen
 
 
-def unschedulable(found: Object) -> str:
-    """Why the scheduler has no node for a pod; empty where it has not said so."""
-    conditions = found["status"].get("conditions", [])
-    return next((entry["message"] for entry in conditions if entry.get("reason") == "Unschedulable"), "")
+def unschedulable_for(reason: str) -> Callable[[Object], bool]:
+    """Whether the scheduler says of a pod that it has no node for it, and why."""
+
+    def check(found: Object) -> bool:
+        conditions = found["status"].get("conditions", [])
+        return any(entry.get("reason") == "Unschedulable" and reason in entry["message"] for entry in conditions)
+
+    return check
 
 
 def reason_of_disruption(found: Object) -> str:

@@ -198,6 +198,8 @@ class ControlPlane:
             f"--authorization-kubeconfig={kubeconfig}",
             "--secure-port=0",  # its metrics are nobody's business here, and a fixed port could be taken
             "--leader-elect=false",
+            "--kube-api-qps=500",  # the default of 20 makes the controllers take seconds to start
+            "--kube-api-burst=1000",
         ]
 
     def _daemon(self, program: Path, flags: list[str]) -> Daemon:
