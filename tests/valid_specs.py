@@ -59,6 +59,58 @@ def _the_most(kind: str) -> dict[str, Any]:
     }
 
 
+POD_TEMPLATE: dict[str, Any] = {
+    "labels": {"team": "reasoning", "example.com/cost-centre": "42"},
+    "annotations": {"k8s.v1.cni.cncf.io/networks": "rdma/ib0, rdma/ib1"},
+    "env": [
+        {"name": "NCCL_IB_HCA", "value": "mlx5"},
+        {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}},
+        {"name": "HTTPS_PROXY", "valueFrom": {"configMapKeyRef": {"name": "proxy", "key": "https"}}},
+        {"name": "HF_HOME", "value": "/models/hub"},
+    ],
+    "volumes": [
+        {"name": "models", "persistentVolumeClaim": {"claimName": "shared-models", "readOnly": True}},
+        {"name": "ca", "configMap": {"name": "ca.example"}},
+        {"name": "netrc", "secret": {"secretName": "netrc"}},
+        {"name": "scratch", "emptyDir": {"medium": "Memory", "sizeLimit": "64Gi"}},
+        {
+            "name": "bucket",
+            "csi": {
+                "driver": "gcsfuse.csi.storage.gke.io",
+                "readOnly": True,
+                "volumeAttributes": {"bucketName": "traces"},
+                "nodePublishSecretRef": {"name": "bucket"},
+            },
+        },
+    ],
+    "volumeMounts": [
+        {"name": "models", "mountPath": "/models", "subPath": "hub", "readOnly": True},
+        {"name": "ca", "mountPath": "/etc/ssl/custom"},
+        {"name": "netrc", "mountPath": "/etc/netrc"},
+        {"name": "scratch", "mountPath": "/scratch"},
+        {"name": "bucket", "mountPath": "/data/traces"},
+    ],
+    "imagePullSecrets": [{"name": "team-registry"}],
+    "serviceAccountName": "reader",
+    "priorityClassName": "research",
+    "schedulerName": "volcano",
+}
+"""All that pods can have, at once."""
+
+
+def _the_most_of_pods() -> dict[str, Any]:
+    """As many entries as the bounds allow, with names of full length."""
+    names = [f"{'v' * 60}-{number:02}" for number in range(32)]
+    keys = [f"{'.'.join('d' * 62 for _ in range(4))}/{'k' * 60}-{number:02}" for number in range(32)]
+    return {
+        "labels": dict.fromkeys(keys, "v" * 63),
+        "annotations": dict.fromkeys(keys, "a" * 4096),
+        "env": [{"name": f"{'E' * 125}_{number:02}", "value": "e" * 4096} for number in range(64)],
+        "volumes": [{"name": name, "emptyDir": {}} for name in names],
+        "volumeMounts": [{"name": name, "mountPath": f"/{'m' * 1000}/{name[-2:]}"} for name in names],
+    }
+
+
 VALID: dict[str, dict[str, Any]] = {
     "the job as it is": {},
     "a name as long as may be": {"metadata.name": "a" * 40},
@@ -121,6 +173,29 @@ VALID: dict[str, dict[str, Any]] = {
         "spec.workspace": {"persistentVolumeClaim": {"claimName": "models"}, "path": "a..b/..c/..."}
     },
     "any folder without a volume": {"spec.workspace": {"path": "/scratch/../runs"}},
+    "pods with everything": {"spec.podTemplate": POD_TEMPLATE},
+    "as many entries for pods as may be": {"spec.podTemplate": _the_most_of_pods()},
+    "an empty template of pods": {"spec.podTemplate": {}},
+    "nulls among what pods have": {
+        "spec.podTemplate": {"labels": None, "env": [{"name": "HF_HOME", "value": "", "valueFrom": None}]}
+    },
+    "names that only look reserved": {
+        "spec.podTemplate": {
+            "labels": {"branchmerge.dev.example.com/team": "", "kueue": "A_b.c"},
+            "annotations": {"kueue.x-k8s.io/podset-required-topology": "rack"},
+            "env": [
+                {"name": "RANKS", "value": "x"},
+                {"name": "_PET_", "value": "y"},
+                {"name": "branchmerge_", "value": ""},
+            ],
+            "volumes": [{"name": "workspaces", "emptyDir": {}}],
+            "volumeMounts": [
+                {"name": "workspaces", "mountPath": "/workspaces/.cache/b..", "subPath": ".a/b"},
+                {"name": "workspaces", "mountPath": "/var/run/other"},
+            ],
+        }
+    },
+    "deleted as soon as it has ended": {"spec.ttlSecondsAfterFinished": 0, "spec.deletionPolicy": "Delete"},
     "a merge that says it is on one node": {"spec.merge.resources": {"nodes": 1, "cpu": "8"}},
     **{f"all that {method} takes": _with_everything(method) for method in MergeMethod},
 }

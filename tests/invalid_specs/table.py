@@ -6,6 +6,7 @@ from invalid_specs.branches import BRANCHES, DATA_OF_A_BRANCH, TRAINING
 from invalid_specs.evaluation import EVALUATION
 from invalid_specs.job import FIELDS, JOB, TEACHER
 from invalid_specs.merges import METHODS, RECIPES
+from invalid_specs.pods import PODS
 
 INVALID = (
     *FIELDS,
@@ -17,5 +18,6 @@ INVALID = (
     *METHODS,
     *RECIPES,
     *EVALUATION,
+    *PODS,
 )
 """Every entry; ids are unique."""

@@ -115,6 +115,11 @@ def refuse_duplicates(names: Iterable[str], fix: str) -> None:
 
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+ABSOLUTE_PATH = r"^(/\.?[^/:.][^/:]*)+$"
+RELATIVE_PATH = r"^\.?[^/:.][^/:]*(/\.?[^/:.][^/:]*)*$"
 JOB_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
 AMOUNT = r"^[0-9]+(\.[0-9]+)?$"
@@ -124,6 +129,11 @@ HTTP_URL = r"^https?://"
 
 PATTERN_HINTS = {
     DNS_LABEL: "lower-case letters, digits and dashes, with a letter or digit at both ends",
+    DNS_SUBDOMAIN: "lower-case letters, digits, dashes and dots, with a letter or digit at both ends",
+    LABEL_VALUE: "letters, digits, dashes, dots and underscores, with a letter or digit at both ends",
+    ENV_NAME: "letters, digits and underscores, no digit first",
+    ABSOLUTE_PATH: "an absolute path such as /data, without . and .. and a slash at its end",
+    RELATIVE_PATH: "a relative path such as models/student, without . and .. and a slash at its end",
     JOB_NAME: "lower-case letters, digits and dashes, a letter first and a letter or digit last",
     DECIMAL: "a decimal number in quotes, such as '0.02'",
     AMOUNT: "a decimal number in quotes, such as '2000'",

@@ -26,6 +26,8 @@ from branchmerge.api.compute import Resources
 from branchmerge.api.data import DataSpec, Replay
 from branchmerge.api.evaluation import Evaluation
 from branchmerge.api.merge import STUDENT, Merge
+from branchmerge.api.objects import PersistentVolumeClaimRef
+from branchmerge.api.podtemplate import PodTemplate
 from branchmerge.api.status import Status
 from branchmerge.api.teacher import Teacher
 from branchmerge.api.training import Training
@@ -110,16 +112,10 @@ class FailurePolicy(Choice):
 
 
 class DeletionPolicy(Choice):
-    """What happens to the artifacts when the job is deleted."""
+    """What happens to the job's artifacts when the job is deleted."""
 
     RETAIN = "Retain"
     DELETE = "Delete"
-
-
-class PersistentVolumeClaimRef(SpecModel):
-    """A PersistentVolumeClaim of the job's namespace."""
-
-    claim_name: ShortText = Field(description="Name of the claim.")
 
 
 _VOLUME_PATH = Rule(
@@ -177,8 +173,19 @@ class Spec(SpecModel):
         None, description="Longest duration of the job, in seconds from its start. Default: no limit."
     )
     workspace: WorkspaceRef = Field(default_factory=WorkspaceRef, description="Where stages leave their outputs.")
+    pod_template: PodTemplate = Field(
+        default_factory=PodTemplate,
+        description="What the pods of every stage have besides the operator's own; unused in a local run.",
+    )
+    ttl_seconds_after_finished: NonNegativeInt | None = Field(
+        None,
+        description="The job is deleted so long after it has ended, in seconds; its artifacts go or stay by "
+        "deletionPolicy. Unused in a local run. Default: it is kept.",
+    )
     deletion_policy: DeletionPolicy = Field(
-        DeletionPolicy.RETAIN, description="Artifacts when the job is deleted: `Retain` or `Delete`. Default `Retain`."
+        DeletionPolicy.RETAIN,
+        description="What the job has written into the workspace, when the job is deleted: `Retain` or `Delete`. "
+        "Default `Retain`.",
     )
     suspend: bool = Field(False, description="Stop every attempt after a checkpoint and start none. Default false.")
 
@@ -211,6 +218,7 @@ class Metadata(SpecModel):
     namespace: str | None = None
     generation: int | None = None
     uid: str | None = None
+    labels: dict[str, str] | None = None
 
 
 _PLAIN_NAME = Rule(f"self.metadata.name.matches('{JOB_NAME}')", f"use {PATTERN_HINTS[JOB_NAME]}", ".metadata.name")

@@ -5,13 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from branchmerge.api.base import CURRENCY, HTTP_URL, AmountText, Location, Mass, PositiveInt, ShortText, SpecModel
-
-
-class SecretKeyRef(SpecModel):
-    """A key of a Secret in the job's namespace. Only the reference is ever stored."""
-
-    name: ShortText = Field(description="Name of the Secret.")
-    key: ShortText = Field(description="Key within the Secret.")
+from branchmerge.api.objects import SecretKeyRef
 
 
 class Sampling(SpecModel):

@@ -196,7 +196,7 @@ class _Builder:
                 evaluate=self._outputs(StageKind.EVALUATE),
                 suites=suites,
                 gates=gates,
-                spec=self._spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
+                spec=self._spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"pod_template"}),
             ),
         )
 
