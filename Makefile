@@ -55,6 +55,7 @@ fmt: $(INSTALLED) ## Format the code
 lint: $(INSTALLED) ## Lint, and check the format
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) hadolint operator/Dockerfile trainer-image/Dockerfile
 
 .PHONY: types
 types: $(INSTALLED) ## Check the types
