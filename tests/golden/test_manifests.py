@@ -13,6 +13,7 @@ from branchmerge.core.model import Start
 from branchmerge.kube.manifests import child_manifest
 from branchmerge.kube.settings import OperatorSettings
 from builders import make_job
+from valid_specs import POD_TEMPLATE
 from world import World
 
 FOLDER = Path(__file__).parent / "manifests"
@@ -34,6 +35,9 @@ SETTINGS = OperatorSettings.model_validate(
     }
 )
 
+LABELS = {"kueue.x-k8s.io/queue-name": "team-a", "kueue.x-k8s.io/priority-class": "urgent", "team": "a"}
+"""Those of a job that has a queue and a priority of its own."""
+
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a branch on four nodes of a pool with a queue": (
         {"resources": {"pool": "h100", "nodes": 4, "gpusPerNode": 8}, "training.globalBatchSize": 32},
@@ -48,6 +52,11 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"evaluation.resources": {"pool": "h100", "gpusPerNode": 8}},
         "evaluate/merged",
     ),
+    "a branch with everything on two nodes": (
+        {"resources": {"pool": "h100", "nodes": 2, "gpusPerNode": 4}, "podTemplate": POD_TEMPLATE, "labels": LABELS},
+        "train/math",
+    ),
+    "a curation with everything": ({"podTemplate": POD_TEMPLATE, "labels": LABELS}, "curate/math"),
 }
 
 
@@ -65,9 +74,10 @@ def containers_of(child: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def start_of(edits: dict[str, Any], stage: str) -> tuple[Start, World]:
-    """The first start of that stage in a world in which everything ends well."""
+    """The first start of that stage in a world in which everything ends well. The edit `labels` is of the job."""
     edits = {"workspace": {"persistentVolumeClaim": {"claimName": "models"}}} | edits
-    world = World(make_job(edits, namespace="team", uid="0b0e5c1e-0000-4000-8000-000000000000"))
+    metadata = {"namespace": "team", "uid": "0b0e5c1e-0000-4000-8000-000000000000", "labels": edits.pop("labels", {})}
+    world = World(make_job(edits, **metadata))
     while True:
         made = world.plan()
         for action in made.actions:

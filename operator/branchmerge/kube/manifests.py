@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from branchmerge.api.resource import API_VERSION, KIND, DistillationJob
-from branchmerge.api.stage import StageKind
+from branchmerge.api.stage import STAGE_ENV, StageKind, TrainTask
 from branchmerge.core.model import Start
 from branchmerge.core.naming import child_name
 from branchmerge.kube.labels import (
@@ -14,10 +14,13 @@ from branchmerge.kube.labels import (
     GPUS_ANNOTATION,
     JOB_LABEL,
     KIND_LABEL,
+    MANAGED_BY_LABEL,
+    MANAGER,
+    PRIORITY_LABEL,
     QUEUE_LABEL,
     STAGE_ANNOTATION,
 )
-from branchmerge.kube.pods import Manifest, pod_template
+from branchmerge.kube.pods import GRACE_SECONDS, Manifest, Work, pod_template
 from branchmerge.kube.settings import OperatorSettings, Pool
 
 
@@ -88,26 +91,47 @@ def child_manifest(action: Start, job: DistillationJob, settings: OperatorSettin
     stage, config = action.stage, action.config
     kind = child_kind(stage.kind)
     pool = pool_of(stage.resources.pool, settings)
-    labels = {
-        JOB_LABEL: job.metadata.name,
-        KIND_LABEL: stage.kind.value,
-        "app.kubernetes.io/managed-by": "branchmerge",
-    }
-    template = pod_template(action, job, pool, settings, container=kind.container, labels=labels)
+    labels = labels_of(job, stage.kind.value)
+    template = pod_template(_work(action, kind, settings), job, pool, settings, labels)
     metadata: Manifest = {
         "name": child_name(job.metadata.name, stage.name, config.fingerprint, config.attempt),
         "namespace": job.metadata.namespace,
-        "labels": labels | ({QUEUE_LABEL: pool.queue} if pool.queue else {}),
+        "labels": labels | _queueing(job, pool),
         "annotations": {
             STAGE_ANNOTATION: stage.name,
             FINGERPRINT_ANNOTATION: config.fingerprint,
             ATTEMPT_ANNOTATION: str(config.attempt),
             GPUS_ANNOTATION: str(stage.resources.gpus),
         },
-        "ownerReferences": [_owner(job)],
+        "ownerReferences": [owner_reference(job)],
     }
     spec = kind.spec(template, stage.resources.nodes, stage.resources.ranks_per_node)
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+
+
+def labels_of(job: DistillationJob, kind: str) -> dict[str, str]:
+    """What every child of the job, and each of its pods, is found by. `kind`: what it does."""
+    return {JOB_LABEL: job.metadata.name, KIND_LABEL: kind, MANAGED_BY_LABEL: MANAGER}
+
+
+def _work(action: Start, kind: ChildKind, settings: OperatorSettings) -> Work:
+    """What each pod of the attempt does."""
+    training = action.config.task.training if isinstance(action.config.task, TrainTask) else None
+    return Work(
+        container=kind.container,
+        command=("python", "-m", "branchmerge_trainer"),
+        resources=action.stage.resources,
+        environment={STAGE_ENV: action.config.to_json()},
+        grace_seconds=training.checkpoint.grace_period_seconds if training else GRACE_SECONDS,
+        progress_url=settings.progress_url,
+    )
+
+
+def _queueing(job: DistillationJob, pool: Pool) -> dict[str, str]:
+    """Kueue's labels: those that the job itself carries, as everything that is queued does; else the pool's queue."""
+    own = job.metadata.labels or {}
+    labels = {QUEUE_LABEL: own.get(QUEUE_LABEL, pool.queue), PRIORITY_LABEL: own.get(PRIORITY_LABEL)}
+    return {key: value for key, value in labels.items() if value}
 
 
 def pool_of(name: str | None, settings: OperatorSettings) -> Pool:
@@ -115,7 +139,8 @@ def pool_of(name: str | None, settings: OperatorSettings) -> Pool:
     return settings.default_pool if name is None else settings.pools[name]
 
 
-def _owner(job: DistillationJob) -> Manifest:
+def owner_reference(job: DistillationJob) -> Manifest:
+    """What has the API server's garbage collector delete an object once the job is gone."""
     assert job.metadata.uid is not None, "an object of the API server has a uid"
     return {
         "apiVersion": API_VERSION,

@@ -1,33 +1,53 @@
-"""The pod of a stage: restricted Pod Security, the workspace, the orders. Pure."""
+"""The pod of a stage: restricted Pod Security, the workspace, what the spec's podTemplate adds. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from pydantic import BaseModel
 
 from branchmerge.api.compute import Resources
 from branchmerge.api.resource import DistillationJob
-from branchmerge.api.stage import STAGE_ENV, WORKSPACE_ENV, TrainTask
-from branchmerge.core.model import Start
+from branchmerge.api.stage import WORKSPACE_ENV
 from branchmerge.kube.settings import OperatorSettings, Pool
 
 WORKSPACE_MOUNT = "/workspace"
 _TOKEN_FOLDER = "/var/run/secrets/branchmerge.dev"  # noqa: S105 - a folder, no secret
 _TOKEN_SECONDS = 3600
 PROGRESS_AUDIENCE = "branchmerge.dev/progress"
-_SHORT_GRACE_SECONDS = 30
+GRACE_SECONDS = 30
 
 Manifest = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the container of a pod runs, and what that takes."""
+
+    container: str
+    """Name of the container."""
+    command: Sequence[str]
+    resources: Resources
+    environment: Mapping[str, str]
+    """Variables besides those that every pod has."""
+    grace_seconds: int = GRACE_SECONDS
+    """Time between SIGTERM and SIGKILL."""
+    progress_url: str | None = None
+    """Where it reports its progress. None: nowhere."""
+
+
 def pod_template(
-    action: Start, job: DistillationJob, pool: Pool, settings: OperatorSettings, *, container: str, labels: Manifest
+    work: Work, job: DistillationJob, pool: Pool, settings: OperatorSettings, labels: Mapping[str, str]
 ) -> Manifest:
-    """The template of every pod of the attempt; each is one node of the stage."""
-    training = action.config.task.training if isinstance(action.config.task, TrainTask) else None
-    grace = training.checkpoint.grace_period_seconds if training else _SHORT_GRACE_SECONDS
+    """The template of a pod that does one node's share of the work. What the operator sets, no podTemplate changes."""
+    extra = job.spec.pod_template
+    metadata = {"labels": {**extra.labels, **labels}, "annotations": extra.annotations}
     spec: Manifest = {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": grace,
+        "terminationGracePeriodSeconds": work.grace_seconds,
+        "serviceAccountName": extra.service_account_name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
@@ -39,33 +59,14 @@ def pod_template(
         },
         "nodeSelector": pool.node_selector,
         "tolerations": pool.tolerations,
-        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+        "priorityClassName": extra.priority_class_name,
+        "schedulerName": extra.scheduler_name,
+        "imagePullSecrets": _pull_secrets(job, settings),
         "runtimeClassName": pool.runtime_class,
-        "containers": [_container(action, job, pool, settings, container)],
-        "volumes": _volumes(job, settings),
+        "containers": [_container(work, job, pool, settings)],
+        "volumes": _volumes(work, job, settings),
     }
-    return {
-        "metadata": {"labels": labels},
-        "spec": {key: value for key, value in spec.items() if value or value is False},
-    }
-
-
-def _container(action: Start, job: DistillationJob, pool: Pool, settings: OperatorSettings, name: str) -> Manifest:
-    return {
-        "name": name,
-        "image": settings.trainer_image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["python", "-m", "branchmerge_trainer"],
-        "env": _environment(action, job, settings),
-        "resources": _container_resources(action.stage.resources, pool),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "terminationMessagePolicy": "File",
-        "volumeMounts": _mounts(settings),
-    }
+    return {"metadata": _given(metadata), "spec": _given(spec)}
 
 
 def workspace_root(job: DistillationJob) -> str:
@@ -73,20 +74,41 @@ def workspace_root(job: DistillationJob) -> str:
     return f"{WORKSPACE_MOUNT}/{(job.spec.workspace.path or job.metadata.name).strip('/')}"
 
 
-def _environment(action: Start, job: DistillationJob, settings: OperatorSettings) -> list[Manifest]:
+def _container(work: Work, job: DistillationJob, pool: Pool, settings: OperatorSettings) -> Manifest:
+    return {
+        "name": work.container,
+        "image": settings.trainer_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": list(work.command),
+        "env": _environment(work, job),
+        "resources": _container_resources(work.resources, pool),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "File",
+        "volumeMounts": _mounts(work, job),
+    }
+
+
+def _environment(work: Work, job: DistillationJob) -> list[Manifest]:
+    """One entry a name. The spec may move HOME and HF_HOME; names that are the operator's it cannot hold."""
     environment = {
-        STAGE_ENV: action.config.to_json(),
+        **work.environment,
         WORKSPACE_ENV: workspace_root(job),
         "HOME": "/tmp",  # noqa: S108 - an emptyDir of the pod; the root file system is read-only
         "HF_HOME": "/tmp/huggingface",  # noqa: S108
     }
-    if settings.progress_url:
-        environment["KUBEFLOW_TRAINER_SERVER_URL"] = settings.progress_url
+    if work.progress_url:
+        environment["KUBEFLOW_TRAINER_SERVER_URL"] = work.progress_url
         environment["KUBEFLOW_TRAINER_SERVER_TOKEN"] = f"{_TOKEN_FOLDER}/token"
-    return [{"name": name, "value": value} for name, value in environment.items()]
+    by_name = {name: {"name": name, "value": value} for name, value in environment.items()}
+    return [*(by_name | {each.name: _plain(each) for each in job.spec.pod_template.env}).values()]
 
 
 def _container_resources(resources: Resources, pool: Pool) -> Manifest:
+    """Memory and accelerators are requested as they are limited: neither can be lent."""
     memory = resources.memory or pool.memory
     limits = {"memory": memory}
     if resources.gpus_per_node:
@@ -94,7 +116,7 @@ def _container_resources(resources: Resources, pool: Pool) -> Manifest:
     return {"requests": {"cpu": resources.cpu or pool.cpu, **limits}, "limits": limits}
 
 
-def _volumes(job: DistillationJob, settings: OperatorSettings) -> list[Manifest]:
+def _volumes(work: Work, job: DistillationJob, settings: OperatorSettings) -> list[Manifest]:
     claim = job.spec.workspace.persistent_volume_claim
     assert claim is not None, "an accepted job names a claim"
     volumes: list[Manifest] = [
@@ -102,18 +124,34 @@ def _volumes(job: DistillationJob, settings: OperatorSettings) -> list[Manifest]
         {"name": "tmp", "emptyDir": {}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": settings.shared_memory}},
     ]
-    if settings.progress_url:
+    if work.progress_url:
         token = {"path": "token", "audience": PROGRESS_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS}
         volumes.append({"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}})
-    return volumes
+    return volumes + [_plain(volume) for volume in job.spec.pod_template.volumes]
 
 
-def _mounts(settings: OperatorSettings) -> list[Manifest]:
+def _mounts(work: Work, job: DistillationJob) -> list[Manifest]:
     mounts: list[Manifest] = [
         {"name": "workspace", "mountPath": WORKSPACE_MOUNT},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108
     ]
-    if settings.progress_url:
+    if work.progress_url:
         mounts.append({"name": "token", "mountPath": _TOKEN_FOLDER, "readOnly": True})
-    return mounts
+    return mounts + [_plain(mount) for mount in job.spec.pod_template.volume_mounts]
+
+
+def _pull_secrets(job: DistillationJob, settings: OperatorSettings) -> list[Manifest]:
+    """The administrator's, then the job's; each once."""
+    names = [*settings.image_pull_secrets, *(secret.name for secret in job.spec.pod_template.image_pull_secrets)]
+    return [{"name": name} for name in dict.fromkeys(names)]
+
+
+def _plain(part: BaseModel) -> Manifest:
+    """A part of the spec as Kubernetes writes it; what is not set keeps Kubernetes' default, which is ours too."""
+    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _given(fields: Mapping[str, Any]) -> Manifest:
+    """The fields that are set."""
+    return {key: value for key, value in fields.items() if value or value is False}
