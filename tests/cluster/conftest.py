@@ -33,17 +33,20 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     One that `make cluster` brought up is used, and stays. Otherwise it is started now, and leaves nothing behind.
     """
     cluster = Cluster(FULL)
-    with ExitStack() as stack:
+    with speaking(request):
+        or_skip(require_nodes)
+        or_skip(go_version)
+    with machine_lock(FULL.name, shared=True):
+        if cluster.usable():
+            yield cluster
+            return
+    with machine_lock(FULL.name):
         with speaking(request):
-            or_skip(require_nodes)
-            or_skip(go_version)
-            stack.enter_context(machine_lock(FULL.name))
-            started = cluster.up(keep=False)
+            cluster.up(keep=False)
         yield cluster
-        if started:
-            with speaking(request):
-                cluster.down()
-            assert remains(FULL) == []
+        with speaking(request):
+            cluster.down()
+        assert remains(FULL) == []
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 KEY_LABEL = "branchmerge.dev/key"
 BUILD_TIMEOUT_SECONDS = 1_800
 ARCHIVE = "image.tar"
-KEPT_ARCHIVES = 1  # of an image, besides the one that is made
 PARALLEL_LOADS = 2  # nodes
 BYTECODE = "__pycache__"
 
@@ -100,10 +99,9 @@ class Image:
                 shutil.copy(source, context / target)
 
     def _prune(self, folder: Path) -> None:
-        """Keep but the newest of its earlier archives: one of a trainer takes gigabytes."""
-        earlier = sorted(folder.glob(f"{self.slug}-*"), key=lambda path: path.stat().st_mtime)
-        for old in earlier[:-KEPT_ARCHIVES]:
-            shutil.rmtree(old)
+        """Remove its earlier archives: one of a trainer takes gigabytes."""
+        for earlier in folder.glob(f"{self.slug}-*"):
+            shutil.rmtree(earlier)
 
 
 def load(images: Sequence[Image], nodes: Sequence[Node]) -> None:

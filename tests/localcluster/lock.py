@@ -1,4 +1,7 @@
-"""One cluster of a name at a time on a machine: a lock that the kernel takes back when its holder dies."""
+"""One cluster of a name at a time on a machine, and nobody ends it while others use it.
+
+The kernel takes the lock back when its holder dies.
+"""
 
 import fcntl
 import os
@@ -17,17 +20,23 @@ WAIT_SECONDS = 3_600
 
 
 @contextmanager
-def machine_lock(name: str, *, wait: float = WAIT_SECONDS) -> Iterator[None]:
+def machine_lock(name: str, *, shared: bool = False, wait: float = WAIT_SECONDS) -> Iterator[None]:
     """Hold the machine's lock of that name; wait for whoever holds it, `wait` seconds at most.
+
+    Args:
+        name: of the cluster.
+        shared: hold it together with others who only use the cluster; without it alone, to start or end the cluster.
+        wait: seconds.
 
     Raises:
         ClusterError: somebody else still holds it after that time.
     """
     with (LOCKS / f"{name}.lock").open("a+") as file:
-        if not _taken(file):
+        operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        if not _taken(file, operation):
             say(f"{name} is in use by {_holder(file)}; waiting for it to end")
             deadline = time.monotonic() + wait
-            while not _taken(file):
+            while not _taken(file, operation):
                 if time.monotonic() > deadline:
                     raise ClusterError(f"{name} is still in use by {_holder(file)} after {wait:.0f} s")
                 time.sleep(0.5)
@@ -37,9 +46,9 @@ def machine_lock(name: str, *, wait: float = WAIT_SECONDS) -> Iterator[None]:
         yield
 
 
-def _taken(file: TextIO) -> bool:
+def _taken(file: TextIO, operation: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
