@@ -1,1 +1,1 @@
-"""What a person types: `branchmerge run | validate | plan | status | logs | report`."""
+"""What a person types: `branchmerge run | validate | plan | status | logs | report | suspend | resume`."""

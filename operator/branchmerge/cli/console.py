@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from enum import IntEnum
 
+import typer
 from rich.console import Console
 
 _FILE_WIDTH = 240
@@ -36,6 +37,12 @@ def complain(lines: Iterable[str]) -> None:
     """Write problems to standard error, one a line."""
     for line in lines:
         print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+def failed(text: str) -> typer.Exit:
+    """Say in one line what did not work, though the command was right; raise what this returns."""
+    complain([text])
+    return typer.Exit(Exit.JOB_FAILED)
 
 
 def remark(text: str) -> None:

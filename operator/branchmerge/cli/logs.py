@@ -12,7 +12,15 @@ import typer
 
 from branchmerge.api.errors import InputError
 from branchmerge.cli.console import Exit, remark
-from branchmerge.cli.options import JobPath, StageArgument, WorkspaceOption
+from branchmerge.cli.options import (
+    ClusterOption,
+    ContextOption,
+    JobArgument,
+    NamespaceOption,
+    StageArgument,
+    WorkspaceOption,
+)
+from branchmerge.cli.place import RemoteJob, locate
 from branchmerge.core.model import Attempt
 from branchmerge.local.attempts import AttemptStore
 from branchmerge.local.environment import NodeFiles
@@ -25,7 +33,7 @@ _POLL_SECONDS = 0.3
 
 
 def logs(
-    file: JobPath,
+    job: JobArgument,
     stage: StageArgument,
     workspace: WorkspaceOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt ends.")] = False,
@@ -33,12 +41,21 @@ def logs(
     attempt: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of the attempt. Default: the newest.")
     ] = None,
+    cluster: ClusterOption = False,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
 ) -> None:
     """Print the log of a stage's newest attempt.
 
-    Example: branchmerge logs distillation.yaml train/math -f
+    Examples: branchmerge logs distillation.yaml train/math -f; branchmerge logs tinyr1-32b train/math -n team-a
     """
-    opening = Opening.of(file, workspace)
+    place = locate(job, cluster=cluster, context=context, namespace=namespace, workspace=workspace)
+    if isinstance(place, RemoteJob):
+        from branchmerge.cli.remote.logs import Wanted, print_log  # late: the Kubernetes client is an extra
+
+        print_log(place, Wanted(stage, attempt, node), follow=follow)
+        return
+    opening = Opening.of(place, workspace)
     if stage not in (names := opening.stage_names()):
         raise InputError(f"STAGE: no stage {stage!r}: use one of {', '.join(names)}")
     attempts = [each for each in attempts_of(opening.folder) if each.stage == stage]

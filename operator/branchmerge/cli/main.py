@@ -15,6 +15,7 @@ from branchmerge.cli.plan import plan
 from branchmerge.cli.report import report
 from branchmerge.cli.run import run
 from branchmerge.cli.status import status
+from branchmerge.cli.suspend import resume, suspend
 from branchmerge.cli.validate import validate
 from branchmerge.local.files import refusal
 from branchmerge.local.problems import lines_of
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: branchmerge run examples/mini/distillation.yaml",
 )
-for command in (run, validate, plan, status, logs, report):
+for command in (run, validate, plan, status, logs, report, suspend, resume):
     app.command()(command)
 
 
@@ -49,6 +50,8 @@ def branchmerge(
     """Branch-Merge distillation of LLMs: one YAML file, from teacher traces to a merged, measured model.
 
     A job that is described by FILE runs on this machine as local processes, in a folder runs/<job>.
+
+    A job that was applied to a cluster (kubectl apply -f FILE) is looked at with --cluster, --context NAME or -n NS.
     """
 
 

@@ -7,15 +7,17 @@ import webbrowser
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 import typer
 
 from branchmerge.api.stage import StageKind
-from branchmerge.cli.console import Exit, complain, is_interactive, output, remark
+from branchmerge.cli.console import failed, is_interactive, output, remark
 from branchmerge.cli.ending import REPORT_PAGE, output_of
 from branchmerge.cli.inputs import resolve_inputs
-from branchmerge.cli.options import JobPath, WorkspaceOption
+from branchmerge.cli.options import ClusterOption, ContextOption, JobArgument, NamespaceOption, WorkspaceOption
+from branchmerge.cli.place import RemoteJob, locate
 from branchmerge.local.opening import Opening
 from branchmerge.local.results import lineages
 from branchmerge.local.view import look
@@ -36,35 +38,68 @@ _FILES = {Format.MD: MODEL_CARD, Format.HTML: REPORT_PAGE, Format.JSON: REPORT_D
 
 
 def report(
-    file: JobPath,
+    job: JobArgument,
     workspace: WorkspaceOption = None,
     format_: Annotated[Format, typer.Option("--format", help="Model card, HTML page, or data.")] = Format.MD,
     open_: Annotated[bool, typer.Option("--open", help="Open the HTML page in a browser.")] = False,
+    cluster: ClusterOption = False,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
 ) -> None:
-    """Print the report of a finished job.
+    """Print the report of a finished job. On a cluster, a short-lived pod reads it from the workspace.
 
-    Example: branchmerge report distillation.yaml --format json
+    Examples: branchmerge report distillation.yaml --format json; branchmerge report tinyr1-32b -n team-a --open
     """
-    opening = Opening.of(file, workspace)
-    folder = _find(opening)
-    if folder is None:
-        complain([f"{opening.folder.root}: no report yet: finish the job with branchmerge run {file}"])
-        raise typer.Exit(Exit.JOB_FAILED)
-    path = folder / (REPORT_PAGE if open_ else _FILES[format_])
-    if not path.exists():
-        complain([f"{path}: is missing: remove its folder, then branchmerge run {file} writes the report anew"])
-        raise typer.Exit(Exit.JOB_FAILED)
-    if open_:
-        print(path)
-        webbrowser.open(path.absolute().as_uri())
-        return
-    text = path.read_text(encoding="utf-8")
+    place = locate(job, cluster=cluster, context=context, namespace=namespace, workspace=workspace)
+    file = REPORT_PAGE if open_ else _FILES[format_]
+    if isinstance(place, RemoteJob):
+        from branchmerge.cli.remote.report import fetch_report  # late: the Kubernetes client is an extra
+
+        content = fetch_report(place, file)
+        if open_:
+            _open(_kept(content, place.name))
+            return
+    else:
+        path = _file(Opening.of(place, workspace), file)
+        if open_:
+            _open(path)
+            return
+        content = path.read_bytes()
+    _print(content.decode(), format_)
+
+
+def _print(text: str, format_: Format) -> None:
     if format_ is Format.MD and is_interactive():
         from rich.markdown import Markdown  # late: its lexers take longer to import than all the rest
 
         output().print(Markdown(text))
     else:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def _open(page: Path) -> None:
+    print(page)
+    webbrowser.open(page.absolute().as_uri())
+
+
+def _kept(content: bytes, job: str) -> Path:
+    """The page as a file that the browser can read when this process is gone."""
+    with NamedTemporaryFile(prefix=f"{job}-", suffix=f"-{REPORT_PAGE}", delete=False) as file:
+        file.write(content)
+    return Path(file.name)
+
+
+def _file(opening: Opening, name: str) -> Path:
+    """A file of the report in the run's folder."""
+    folder = _find(opening)
+    if folder is None:
+        raise failed(f"{opening.folder.root}: no report yet: finish the job with branchmerge run {opening.file.path}")
+    path = folder / name
+    if not path.exists():
+        raise failed(
+            f"{path}: is missing: remove its folder, then branchmerge run {opening.file.path} writes the report anew"
+        )
+    return path
 
 
 def _find(opening: Opening) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from branchmerge.api.status import StageState
+from branchmerge.api.status import StageState, Status
 from branchmerge.cli.board import Row, rows_of
 from branchmerge.cli.table import stage_table
 from branchmerge.cli.words import duration
@@ -40,35 +40,48 @@ class Screen(Protocol):
         ...
 
 
-class PlainScreen:
-    """One line for each change, and a heartbeat with figures in between; for logs and CI."""
+class Lines:
+    """One line for each change of a stage, and a heartbeat with figures in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, heartbeat_seconds: float) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
         self._began = time.monotonic()
         self._states: dict[str, tuple[StageState, int]] = {}
         self._last_line = float("-inf")
 
-    def update(self, snapshot: Snapshot) -> None:
-        """Print what has changed, or the heartbeat where that is due."""
-        rows = rows_of(snapshot.status, snapshot.observation.attempts, snapshot.observation.now)
-        attempts = {stage.name: stage.attempts for stage in snapshot.status.stages}
+    def show(self, rows: Sequence[Row], status: Status, idle: str) -> None:
+        """Print what has changed, or the heartbeat where that is due; `idle` is said where no stage is at work."""
+        attempts = {stage.name: stage.attempts for stage in status.stages}
         for row in rows:
             state = (row.state, attempts[row.name])
             if state != self._states.get(row.name, (StageState.PENDING, 0)):
-                self._print(_change(row, attempts[row.name]))
+                self.say(_change(row, attempts[row.name]))
             self._states[row.name] = state
-        if time.monotonic() - self._last_line >= _HEARTBEAT_SECONDS:
-            busy = "; ".join(row.line for row in rows if row.state in _RUNNING) or snapshot.plan.message
-            self._print(f"{percent_done(snapshot.plan)}%: {busy}")
+        if time.monotonic() - self._last_line >= self._heartbeat_seconds:
+            busy = "; ".join(row.line for row in rows if row.state in _RUNNING) or idle
+            self.say(f"{status.progress}: {busy}" if status.progress else busy)
 
-    def note(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """Print a line."""
-        self._print(text)
-
-    def _print(self, text: str) -> None:
         self._last_line = time.monotonic()
         with suppress(OSError, ValueError):  # whoever read this is gone
             print(f"[{duration(self._last_line - self._began)}] {text}", flush=True)
+
+
+class PlainScreen:
+    """Lines; for logs and CI."""
+
+    def __init__(self) -> None:
+        self._lines = Lines(_HEARTBEAT_SECONDS)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Print what has changed, or the heartbeat where that is due."""
+        rows = rows_of(snapshot.status, snapshot.observation.attempts, snapshot.observation.now)
+        self._lines.show(rows, snapshot.status, snapshot.plan.message)
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._lines.say(text)
 
 
 class LiveScreen:

@@ -2,48 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
 
-from rich.text import Text
+import typer
 
-from branchmerge.api.status import ConditionType, Status
+from branchmerge.api.status import Status
 from branchmerge.cli.board import rows_of
-from branchmerge.cli.console import output
 from branchmerge.cli.inputs import resolve_inputs
-from branchmerge.cli.options import JobPath, WorkspaceOption
-from branchmerge.cli.table import stage_table
+from branchmerge.cli.options import ClusterOption, ContextOption, JobArgument, NamespaceOption, WorkspaceOption
+from branchmerge.cli.picture import Picture, show, watch
+from branchmerge.cli.place import RemoteJob, locate
 from branchmerge.local.files import read_record
 from branchmerge.local.lock import holder
 from branchmerge.local.opening import Opening
 from branchmerge.local.view import attempts_of, last_asked, look
 
-_TELLING = frozenset({ConditionType.SUCCEEDED, ConditionType.FAILED, ConditionType.SUSPENDED, ConditionType.STALLED})
-"""Conditions that say more than the table does."""
 
+def status(
+    job: JobArgument,
+    workspace: WorkspaceOption = None,
+    watch_: Annotated[
+        bool, typer.Option("--watch", "-w", help="Follow the job until it ends. Exit code 1 where it did not succeed.")
+    ] = False,
+    cluster: ClusterOption = False,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
+) -> None:
+    """Show where a job stands: on a cluster, or in its folder on this machine and whether a run works on it.
 
-def status(file: JobPath, workspace: WorkspaceOption = None) -> None:
-    """Show where a job stands in its folder, and whether a run works on it.
-
-    Example: branchmerge status distillation.yaml
+    Examples: branchmerge status distillation.yaml; branchmerge status tinyr1-32b -n team-a --watch
     """
-    opening = Opening.of(file, workspace)
+    place = locate(job, cluster=cluster, context=context, namespace=namespace, workspace=workspace)
+    if isinstance(place, RemoteJob):
+        from branchmerge.cli.remote.status import show_status  # late: the Kubernetes client is an extra
+
+        show_status(place, follow=watch_)
+        return
+    opening = Opening.of(place, workspace)
+    if not watch_:
+        show(_picture(opening))
+        return
+
+    async def look_again() -> Picture:
+        return _picture(opening)
+
+    raise typer.Exit(asyncio.run(watch(look_again)).code)
+
+
+def _picture(opening: Opening) -> Picture:
     worker = holder(opening.folder.lock)
     attempts = attempts_of(opening.folder)
     now = read_record(opening.folder.status, Status) if worker is not None else None
     if now is None:  # nobody writes it, so it may be older than the file and the folder
         now = look(opening.job, opening.folder, resolve_inputs(opening), last_asked(opening.folder)).status
-    console = output()
-    summary = [str(now.phase), now.progress or "", f"branches {now.branches}"]
-    console.print(Text(opening.job.metadata.name, style="bold"), Text("  ".join(summary)))
-    console.print(stage_table(rows_of(now, attempts, datetime.now(UTC)), width=console.width))
-    for condition in now.conditions:
-        if condition.status == "True" and condition.type in _TELLING:
-            console.print(Text(f"{condition.type}: {condition.message}"))
-    console.print()
-    console.print(_who(file, worker, any(attempt.active for attempt in attempts)), markup=False)
+    active = any(attempt.active for attempt in attempts)
+    return Picture(
+        name=opening.job.metadata.name,
+        status=now,
+        rows=rows_of(now, attempts, datetime.now(UTC)),
+        footer=(_who(opening.file.path, worker, active=active),),
+        over=worker is None and not active,
+    )
 
 
-def _who(file: JobPath, worker: int | None, active: bool) -> str:
+def _who(file: Path, worker: int | None, *, active: bool) -> str:
     if worker is not None:
         return f"a run works on it (process {worker})"
     if active:

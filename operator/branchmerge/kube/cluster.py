@@ -77,14 +77,18 @@ _ERRORS: Mapping[int, type[ClusterError]] = {404: NotFoundError, 409: ConflictEr
 class Cluster:
     """A connection to the API server. Use as an async context manager."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, manager: str = FIELD_MANAGER) -> None:
         self._client = ApiClient(configuration)
+        self._manager = manager
         self.calls: dict[tuple[str, str, int], int] = {}
         """(verb, kind, status) -> calls so far; for metrics."""
 
     @classmethod
-    async def connect(cls, context: str | None = None) -> Self:
-        """By the pod's service account, else by the kubeconfig (`context`: not the current one)."""
+    async def connect(cls, context: str | None = None, manager: str = FIELD_MANAGER) -> Self:
+        """By the pod's service account, else by the kubeconfig (`context`: not the current one).
+
+        `manager` is who the API server is told owns the fields that are written. Raises ConfigException.
+        """
         configuration = Configuration()
         try:
             if context is not None:
@@ -92,7 +96,7 @@ class Cluster:
             kube_config.load_incluster_config(client_configuration=configuration)
         except kube_config.ConfigException:
             await kube_config.load_kube_config(context=context, client_configuration=configuration)
-        return cls(configuration)
+        return cls(configuration, manager)
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,18 +122,18 @@ class Cluster:
 
     async def create(self, kind: Kind, namespace: str, body: Raw) -> Raw:
         """Create an object. Raises ConflictError where it exists."""
-        return await self._call("POST", kind, kind.path(namespace), {"fieldManager": FIELD_MANAGER}, body)
+        return await self._call("POST", kind, kind.path(namespace), {"fieldManager": self._manager}, body)
 
     async def replace(self, kind: Kind, body: Raw, subresource: str | None = None) -> Raw:
         """Replace an object of the version that was read. Raises ConflictError where it has changed since."""
         metadata = body["metadata"]
         path = kind.path(metadata.get("namespace"), metadata["name"], subresource)
-        return await self._call("PUT", kind, path, {"fieldManager": FIELD_MANAGER}, body)
+        return await self._call("PUT", kind, path, {"fieldManager": self._manager}, body)
 
     async def merge(self, kind: Kind, namespace: str, name: str, patch: Raw) -> Raw:
         """Apply a JSON merge patch. Raises NotFoundError."""
         path = kind.path(namespace, name)
-        return await self._call("PATCH", kind, path, {"fieldManager": FIELD_MANAGER}, patch)
+        return await self._call("PATCH", kind, path, {"fieldManager": self._manager}, patch)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
         """Delete an object, and what it owns in the background. What is not there is deleted."""
@@ -160,6 +164,19 @@ class Cluster:
         finally:
             response.close()
 
+    async def read_log(self, namespace: str, pod: str, container: str, *, follow: bool = False) -> AsyncIterator[bytes]:
+        """Yield what a container has printed, in pieces as they come; where it is followed, until it ends."""
+        query = {"container": container} | ({"follow": "true"} if follow else {})
+        seconds = None if follow else _REQUEST_SECONDS
+        response = await self._send("GET", PODS, PODS.path(namespace, pod, "log"), query, None, seconds)
+        try:
+            async for piece in response.content.iter_any():
+                yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ClusterError(0, f"log of {pod} broke: {error or type(error).__name__}") from error
+        finally:
+            response.close()
+
     async def _call(
         self, method: str, kind: Kind, path: str, query: Mapping[str, str] | None = None, body: Raw | None = None
     ) -> Raw:
@@ -171,15 +188,15 @@ class Cluster:
         return answer
 
     async def _send(
-        self, verb: str, kind: Kind, path: str, query: Mapping[str, str], body: Raw | None, seconds: int
+        self, verb: str, kind: Kind, path: str, query: Mapping[str, str], body: Raw | None, seconds: int | None
     ) -> aiohttp.ClientResponse:
         method = "GET" if verb == "WATCH" else verb
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": "application/json", "User-Agent": self._manager}
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        timeout = aiohttp.ClientTimeout(total=seconds)
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=_REQUEST_SECONDS)
         try:
             answer = await self._client.rest_client.request(
                 method, url, headers=headers, body=body, _request_timeout=timeout
