@@ -135,11 +135,24 @@ class Cluster:
         path = kind.path(namespace, name)
         return await self._call("PATCH", kind, path, {"fieldManager": self._manager}, patch)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
-        """Delete an object, and what it owns in the background. What is not there is deleted."""
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        grace_seconds: int | None = None,
+        precondition: Mapping[str, str] | None = None,
+    ) -> None:
+        """Delete an object, and what it owns in the background. What is not there is deleted.
+
+        `precondition`: the `uid` and `resourceVersion` that it must have. Raises ConflictError where it has others.
+        """
         body: Raw = {"propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
+        if precondition is not None:
+            body["preconditions"] = dict(precondition)
         try:
             await self._call("DELETE", kind, kind.path(namespace, name), {}, body)
         except NotFoundError:
