@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,7 +36,7 @@ class OperatorSettings(SpecModel):
     pools: dict[Annotated[str, Field(pattern=DNS_LABEL)], Pool] = Field(default_factory=dict)
     default_pool: Pool = Field(default_factory=Pool, description="For stages that name no pool.")
     trainer_image: str = Field(description="Image of every stage.")
-    image_pull_policy: str = Field("IfNotPresent", pattern="^(Always|IfNotPresent|Never)$")
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: list[str] = Field(default_factory=list)
     watch_namespace: str | None = Field(None, description="The only namespace that is watched. Default: all.")
     run_as_user: int = Field(65532, ge=1, description="User id of stages; their workspace must let it write.")
