@@ -102,9 +102,10 @@ def _pod(pods: Sequence[Raw], source: Source, node: int) -> Raw | None:
     nodes = pods_by_node(pods, source.child)
     if node in nodes:
         return nodes[node]
-    if nodes:
-        known = ", ".join(map(str, sorted(nodes)))
-        raise InputError(f"--node: {source.title} has no pod of node {node}: use one of {known}")
-    if source.active:
+    started = bool(nodes) and all(has_started(pod, source.container) for pod in nodes.values())
+    if source.active and not started:
         return None
-    raise failed(f"{source.title}: its pods are gone, and their logs with them: look into the cluster's log store")
+    if not nodes:
+        raise failed(f"{source.title}: its pods are gone, and their logs with them: look into the cluster's log store")
+    known = ", ".join(map(str, sorted(nodes)))
+    raise InputError(f"--node: {source.title} has no pod of node {node}: use one of {known}")

@@ -36,6 +36,7 @@ from branchmerge.kube.manifests import BATCH_JOB
 _START_SECONDS = 180.0
 """A node that has to pull the trainer's image takes minutes."""
 _POLL_SECONDS = 0.5
+_REFUSED = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 def fetch_report(job: RemoteJob, file: str) -> bytes:
@@ -74,20 +75,26 @@ def _report(job: JobObject, connection: Connection, file: str) -> tuple[str, str
 @asynccontextmanager
 async def _created(connection: Connection, manifest: Raw, by_hand: str) -> AsyncIterator[None]:
     """A pod that is there for the duration of the block, and deleted however that ends."""
-    name = manifest["metadata"]["name"]
+    refused = False
     try:
-        await connection.cluster.create(PODS, connection.namespace, manifest)
-    except ClusterError as error:
-        if error.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY):
-            raise
-        raise failed(f"{by_hand}: a pod that reads it was refused: {error.message}") from None
-    try:
+        try:
+            await connection.cluster.create(PODS, connection.namespace, manifest)
+        except ClusterError as error:
+            refused = error.status in _REFUSED
+            if not refused:
+                raise
+            raise failed(f"{by_hand}: a pod that reads it was refused: {error.message}") from None
         yield
     finally:
-        try:
-            await connection.cluster.delete(PODS, connection.namespace, name, grace_seconds=0)
-        except ClusterError as error:
-            remark(f"pod {name} in {connection.place} stays until its job goes: {error.message}")
+        if not refused:  # it may be there even where no answer came
+            await _delete(connection, manifest["metadata"]["name"])
+
+
+async def _delete(connection: Connection, name: str) -> None:
+    try:
+        await connection.cluster.delete(PODS, connection.namespace, name, grace_seconds=0)
+    except ClusterError as error:
+        remark(f"pod {name} in {connection.place} stays until its job goes: {error.message}")
 
 
 async def _ended(connection: Connection, name: str, path: str) -> None:

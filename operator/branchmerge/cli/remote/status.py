@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from http import HTTPStatus
 
 import typer
 
@@ -36,20 +35,20 @@ async def _look(connection: Connection) -> Picture:
 
 async def _follow(connection: Connection) -> Picture:
     """Look again and again: a watch would need one more right, and be no faster for who reads it."""
+    await connection.read()  # what is wrong now is not waited for
     return await watch(lambda: _patiently(connection))
 
 
 async def _patiently(connection: Connection) -> Picture:
-    """Look, and again for a minute while the API server is away."""
+    """Look, and again for a minute while an API server restarts: until it knows every role it refuses everybody."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return await _look(connection)
-        except ClusterError as error:
-            away = error.status == 0 or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            if not away or time.monotonic() > until:
+        except ClusterError:
+            if time.monotonic() > until:
                 raise
-            await asyncio.sleep(_RETRY_SECONDS)
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def picture_of(job: JobObject, place: str) -> Picture:

@@ -42,7 +42,7 @@ def announcement(before: JobObject, *, suspended: bool, typed: str) -> str:
     if not suspended:
         return f"{before.name}: {done}resumed: stages go on from their last checkpoints"
     running = _at_work(before.status)
-    stops = f"{listed(running)} {'stop' if len(running) > 1 else 'stops'} after a checkpoint, " if running else ""
+    stops = f"{listed(running)} end, training after a checkpoint; " if running else ""
     return f"{before.name}: {done}suspended: {stops}nothing starts until branchmerge resume {typed}"
 
 
