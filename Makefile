@@ -11,6 +11,15 @@ RUN := $(UV) run --no-sync
 INSTALLED := .venv/.installed
 DEMO := examples/mini/distillation.yaml
 
+# Of `make kind`. The trainer's image takes gigabytes on each node that runs stages.
+KIND := branchmerge
+KIND_KUBECTL := kubectl --context kind-$(KIND)
+KIND_WORKSPACE := $(abspath .kind/workspace)
+OPERATOR_IMAGE := localhost/branchmerge/operator:dev
+TRAINER_IMAGE := localhost/branchmerge/trainer:dev
+TRAINING_OPERATOR := github.com/kubeflow/training-operator.git/manifests/overlays/standalone?ref=v1.9.3
+GPUS := {"nvidia.com/gpu": "8"}
+
 # Compiled extensions of torch and DeepSpeed are kept between runs.
 export TORCH_EXTENSIONS_DIR ?= $(abspath .cache/torch-extensions)
 
@@ -42,6 +51,32 @@ test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours
 .PHONY: test-cluster
 test-cluster: $(INSTALLED) ## Run the tests on a real Kubernetes that is brought up here (Linux, root; slow the first time)
 	$(RUN) pytest tests/cluster
+
+.PHONY: kind
+kind: ## Bring up the operator in kind, with the mini job's data (needs docker, git, helm, kind, kubectl)
+	@for tool in docker git helm kind kubectl; do \
+	  command -v "$$tool" >/dev/null || { echo "$$tool: not found in PATH: install it"; exit 1; }; \
+	done
+	docker build --file operator/Dockerfile --tag $(OPERATOR_IMAGE) .
+	docker build --file trainer-image/Dockerfile --tag $(TRAINER_IMAGE) .
+	@mkdir -p $(KIND_WORKSPACE) && chmod 777 $(KIND_WORKSPACE)
+	docker run --rm --volume $(abspath examples/mini):/mini:ro --volume $(KIND_WORKSPACE):/workspace --env HOME=/tmp \
+	  --entrypoint python $(TRAINER_IMAGE) /mini/make.py /workspace/mini/build
+	@kind get clusters --quiet | grep --quiet --line-regexp $(KIND) || kind create cluster --config kind-config.yaml
+	kind load docker-image --name $(KIND) --nodes $(KIND)-worker,$(KIND)-worker2,$(KIND)-worker3 \
+	  $(OPERATOR_IMAGE) $(TRAINER_IMAGE)
+	@$(KIND_KUBECTL) get nodes --selector 'branchmerge.dev/pool in (gpu-a, gpu-b)' --output name | \
+	  xargs -I{} $(KIND_KUBECTL) patch {} --subresource status --type merge \
+	  --patch '{"status": {"capacity": $(GPUS), "allocatable": $(GPUS)}}'
+	$(KIND_KUBECTL) apply --server-side --force-conflicts --kustomize '$(TRAINING_OPERATOR)'
+	$(KIND_KUBECTL) --namespace kubeflow rollout status deployment/training-operator --timeout 10m
+	$(KIND_KUBECTL) apply --server-side --filename charts/branchmerge/ci/kind-workspace.yaml --filename crds
+	helm --kube-context kind-$(KIND) upgrade --install branchmerge charts/branchmerge --skip-crds --wait --timeout 5m \
+	  --namespace branchmerge-system --create-namespace --values charts/branchmerge/ci/local-values.yaml \
+	  --set-string "podAnnotations.image=$$(docker image inspect --format '{{.Id}}' $(OPERATOR_IMAGE))"
+	@printf '\n%s\n' "Run the mini job, and follow it:"
+	@printf '  %s\n' "kubectl config use-context kind-$(KIND)" "kubectl apply -f $(DEMO)" "kubectl get distillationjobs -w"
+	@printf '%s\n' "Its outputs are in .kind/workspace/mini. To end the cluster: kind delete cluster --name $(KIND)"
 
 .PHONY: check
 check: $(INSTALLED) lint types imports generated ## Lint, types, import contracts, generated files in sync
