@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from branchmerge.core.model import Start
+from branchmerge.kube.cleanup import cleanup_manifest
 from branchmerge.kube.manifests import child_manifest
 from branchmerge.kube.settings import OperatorSettings
 from builders import make_job
@@ -73,11 +74,16 @@ def containers_of(child: dict[str, Any]) -> list[dict[str, Any]]:
     return [replica["template"]["spec"]["containers"][0] for replica in replicas]
 
 
-def start_of(edits: dict[str, Any], stage: str) -> tuple[Start, World]:
-    """The first start of that stage in a world in which everything ends well. The edit `labels` is of the job."""
+def world_of(edits: dict[str, Any]) -> World:
+    """A world with the job of these edits; `labels` are those of the job itself."""
     edits = {"workspace": {"persistentVolumeClaim": {"claimName": "models"}}} | edits
     metadata = {"namespace": "team", "uid": "0b0e5c1e-0000-4000-8000-000000000000", "labels": edits.pop("labels", {})}
-    world = World(make_job(edits, **metadata))
+    return World(make_job(edits, **metadata))
+
+
+def start_of(edits: dict[str, Any], stage: str) -> tuple[Start, World]:
+    """The first start of that stage in a world in which everything ends well."""
+    world = world_of(edits)
     while True:
         made = world.plan()
         for action in made.actions:
@@ -98,8 +104,16 @@ def test_the_child_is_as_it_was(case: str) -> None:
     assert orders == {action.config.to_json()}
     for container in containers_of(child):
         container["env"][0]["value"] = "(the stage's orders)"
-    text = yaml.dump(child, Dumper=PlainDumper, sort_keys=False, width=120)
+    assert_as_before(case, child)
 
+
+def test_the_clean_up_is_as_it_was() -> None:
+    edits = {"podTemplate": POD_TEMPLATE, "deletionPolicy": "Delete"}
+    assert_as_before("the clean-up of a job", cleanup_manifest(world_of(edits).job, SETTINGS))
+
+
+def assert_as_before(case: str, manifest: dict[str, Any]) -> None:
+    text = yaml.dump(manifest, Dumper=PlainDumper, sort_keys=False, width=120)
     path = FOLDER / f"{case.replace(' ', '-')}.yaml"
     if os.environ.get("GOLDEN") == "write":
         path.write_text(text)

@@ -58,6 +58,15 @@ def ranks_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in children if "branchmerge_trainer.rank" in child.cmdline()]
 
 
+def listens(process: subprocess.Popen[str], port: int) -> bool:
+    """Whether the node waits for the others at its port."""
+    return any(
+        each.status == "LISTEN" and each.laddr.port == port
+        for each in psutil.net_connections("tcp")
+        if each.pid == process.pid
+    )
+
+
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -142,6 +151,17 @@ def test_two_nodes_train_together(bench: Bench, launched: Any) -> None:
     ]
     assert [ended(node)[0] for node in nodes] == [ExitCode.DONE] * 2
     assert len(history(bench.output("nodes"))) == 6
+
+
+def test_sigterm_ends_a_node_that_waits_for_another_one_at_once(bench: Bench, launched: Any) -> None:
+    port = free_port()
+    alone = {"PET_NNODES": "2", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(port)}
+    process = launched("alone", 1, alone)
+    wait_until(lambda: listens(process, port), process)
+    process.send_signal(signal.SIGTERM)
+    code, log = ended(process)
+    assert code == ExitCode.INTERRUPTED, log
+    assert bench.outcome().message == "stopped while it waited for other nodes"
 
 
 @pytest.mark.parametrize("at", ["launcher", "ranks"])

@@ -9,7 +9,7 @@ import pytest
 
 from branchmerge.api.stage import ExitCode, Outcome
 from branchmerge.core.model import AttemptState, FailureClass
-from branchmerge.kube.observe import attempt_of, results_of
+from branchmerge.kube.observe import attempt_of, marked, marks_of, results_of
 from builders import EPOCH, at, make_result
 
 NOW = at(600)
@@ -67,6 +67,7 @@ def said(code: int, reason: str = "Error", message: str = "words") -> Outcome:
 
 
 INPUT = said(ExitCode.INPUT, "InvalidInput", "spec.x: wrong: fix it")
+DISRUPTED = {"branchmerge.dev/disrupted": "EvictionByEvictionAPI: bye"}
 STOPPED = {"branchmerge.dev/stopped": "Suspended"}
 
 ENDINGS: dict[str, tuple[Raw, list[Raw], FailureClass, str]] = {
@@ -87,7 +88,7 @@ ENDINGS: dict[str, tuple[Raw, list[Raw], FailureClass, str]] = {
         child("Failed"), [pod("Failed", 143, said(143))], FailureClass.DISRUPTION, "Terminated"),
     "its pods are gone without a word": (child("Failed"), [], FailureClass.DISRUPTION, "PodsLost"),
     "its node no longer answers": (
-        child("Running"), [pod("Running", deletionTimestamp=stamp(500))], FailureClass.DISRUPTION, "PodsLost"),
+        child("Running"), [pod("Running", deletionTimestamp=stamp(500))], FailureClass.DISRUPTION, "NodeLost"),
     "transient trouble outside": (
         child("Failed"), [pod("Failed", 75, said(75, "Transient"))], FailureClass.FAILURE, "Transient"),
     "a container that never reached the launcher": (
@@ -101,16 +102,28 @@ ENDINGS: dict[str, tuple[Raw, list[Raw], FailureClass, str]] = {
         FailureClass.PERMANENT, "InvalidInput"),
 }  # fmt: skip
 
+ENDINGS |= {
+    "its evicted pod and the others have ended": (
+        child("Suspended", annotations=DISRUPTED), [pod("Failed", 143)],
+        FailureClass.DISRUPTION, "EvictionByEvictionAPI"),
+    "the gang was told to end on account of a lost node": (
+        child("Running", annotations={"branchmerge.dev/disrupted": "NodeLost: node a no longer answers"}),
+        [pod("Running", deletionTimestamp=stamp(500)), pod("Failed", 143)], FailureClass.DISRUPTION, "NodeLost"),
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("case", ENDINGS)
 def test_each_ending_has_its_class(case: str) -> None:
     raw, pods, failure, reason = ENDINGS[case]
+    seen = marked(raw, marks_of(raw, pods, NOW))
 
-    attempt = attempt_of(raw, pods, None, NOW)
+    attempt = attempt_of(seen, pods, None, NOW)
 
     assert attempt.state is AttemptState.FAILED
     assert (attempt.failure, attempt.reason) == (failure, reason)
     assert attempt.ended_at is not None
+    assert attempt_of(seen, [], None, at(9000)) == attempt, "what was seen outlives the pods"
+    assert marks_of(seen, [], at(9000)) == {}, "it is put down once"
 
 
 ACTIVE: dict[str, tuple[Raw, list[Raw], AttemptState]] = {
@@ -124,6 +137,11 @@ ACTIVE: dict[str, tuple[Raw, list[Raw], AttemptState]] = {
     "being deleted": (child("Running", deletionTimestamp=stamp(590)), [pod("Running")], AttemptState.STOPPING),
     "a pod within its grace period": (
         child("Running"), [pod("Running", deletionTimestamp=stamp(595))], AttemptState.RUNNING),
+    "one of its pods is evicted, the others are told to end": (
+        child("Running", annotations=DISRUPTED), [pod("Running", disruption="EvictionByEvictionAPI"), pod("Running")],
+        AttemptState.STOPPING),
+    "its evicted pod is gone, and its controller has not seen yet that it must not be replaced": (
+        child("Running", annotations=DISRUPTED), [], AttemptState.STOPPING),
 }  # fmt: skip
 
 

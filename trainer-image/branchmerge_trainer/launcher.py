@@ -11,14 +11,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psutil
+
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ExitCode, Outcome
 from branchmerge_trainer.failures import Interrupted, RankError
+from branchmerge_trainer.hanging import stopped_even_if_hanging
 
 RANK_OUTCOMES_ENV = "BRANCHMERGE_RANK_OUTCOMES"
 """Folder in which rank n leaves `n.json` when it does not end well."""
@@ -57,8 +60,8 @@ class Placement:
         )
 
 
-def launch(placement: Placement, grace_seconds: int) -> None:
-    """Run the ranks of this node to their end.
+def launch(placement: Placement, grace_seconds: int, end: Callable[[BaseException], None]) -> None:
+    """Run the ranks of this node to their end. `end` ends this process at once, for the reason it is given.
 
     Raises RankError with the outcome of the rank that failed first, Interrupted where the attempt was stopped.
     """
@@ -82,12 +85,22 @@ def launch(placement: Placement, grace_seconds: int) -> None:
             shutdown_timeout=max(1, grace_seconds - _KILL_MARGIN_SECONDS),
         )
         try:
-            elastic_launch(config, sys.executable)("-u", "-m", _RANK_MODULE)
+            with stopped_even_if_hanging(lambda: _end_without_ranks(end)):
+                elastic_launch(config, sys.executable)("-u", "-m", _RANK_MODULE)
         except SignalException as error:
             _raise_after_signal(Path(folder), error)
         except ChildFailedError as error:
             exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             raise RankError(first_failure(exit_codes, read_outcomes(Path(folder)))) from None
+
+
+def _end_without_ranks(end: Callable[[BaseException], None]) -> None:
+    """End this process if it has no ranks yet: it waits for other nodes, which may never come.
+
+    Once there are ranks, the agent passes the signal on to them.
+    """
+    if not psutil.Process().children():
+        end(Interrupted("stopped while it waited for other nodes"))
 
 
 def read_outcomes(folder: Path) -> dict[int, Outcome]:

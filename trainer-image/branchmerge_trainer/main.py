@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -32,15 +33,27 @@ from branchmerge_trainer.workspace import Workspace
 
 def main() -> int:
     """Carry out the stage that the environment orders. Writes the termination message; returns the exit code."""
+    return concluded(_carry_out)
+
+
+def concluded(work: Callable[[], StageResult | None]) -> int:
+    """Do the work of this process, and say how it ended: by the termination message and the exit code returned."""
     try:
-        result = _carry_out()
+        result = work()
     except BaseException as error:
-        outcome = outcome_of(error)
-        if log_needed(error, outcome):
-            traceback.print_exc()
-        report(outcome)
-    else:
-        outcome = Outcome(exit_code=ExitCode.DONE, reason="Completed", result=result)
+        return _failed(error)
+    return _ended(Outcome(exit_code=ExitCode.DONE, reason="Completed", result=result))
+
+
+def _failed(error: BaseException) -> int:
+    outcome = outcome_of(error)
+    if log_needed(error, outcome):
+        traceback.print_exception(error)
+    report(outcome)
+    return _ended(outcome)
+
+
+def _ended(outcome: Outcome) -> int:
     with contextlib.suppress(OSError):  # outside Kubernetes there may be no such file; the exit code says enough
         _termination_log().write_bytes(outcome.to_bytes())
     return outcome.exit_code
@@ -94,7 +107,7 @@ def _train(config: StageConfig, training: Training, workspace: Workspace) -> Sta
     """The result that rank 0 published. Other nodes may look before it did, and nobody reads theirs."""
     placement = Placement.from_env(os.environ)
     try:
-        launch(placement, training.checkpoint.grace_period_seconds)
+        launch(placement, training.checkpoint.grace_period_seconds, lambda why: os._exit(_failed(why)))
     except Interrupted:
         if workspace.result(config.output) is None:  # else the signal came too late to stop anything
             raise

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from branchmerge.api.resource import GROUP, PLURAL, VERSION
 from branchmerge.kube.controller import JobKey
@@ -14,6 +15,8 @@ from branchmerge.kube.workqueue import WorkQueue
 
 def register(registry: kopf.OperatorRegistry, queue: WorkQueue[JobKey], phases: dict[JobKey, str]) -> None:
     """Have every event of a job queue it; `phases` is kept current for the metrics."""
+    kopf.on.login(registry=registry, id="service-account")(kopf.login_with_service_account)
+    kopf.on.login(registry=registry, id="kubeconfig")(kopf.login_with_kubeconfig)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     def _on_job(event: kopf.RawEvent, namespace: str | None, name: str | None, **_: Any) -> None:
@@ -25,6 +28,11 @@ def register(registry: kopf.OperatorRegistry, queue: WorkQueue[JobKey], phases: 
         else:
             phases[key] = (event["object"].get("status") or {}).get("phase", "Pending")
         queue.add(key)
+
+
+def identity(name: str) -> Identity:
+    """Who this replica is for kopf, which would else ask for its user's name; a container's user has none."""
+    return Identity(name)
 
 
 def settings() -> kopf.OperatorSettings:

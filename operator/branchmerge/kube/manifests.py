@@ -18,10 +18,14 @@ from branchmerge.kube.labels import (
     MANAGER,
     PRIORITY_LABEL,
     QUEUE_LABEL,
+    REPLICA_INDEX_LABEL,
     STAGE_ANNOTATION,
 )
 from branchmerge.kube.pods import GRACE_SECONDS, Manifest, Work, pod_template
 from branchmerge.kube.settings import OperatorSettings, Pool
+
+_GANG_PORT = 23456
+"""The training operator's default; each pod has a Service of its name with it."""
 
 
 class ChildKind(Protocol):
@@ -33,8 +37,8 @@ class ChildKind(Protocol):
     container: str
     """Name that the kind's controller expects of the container."""
 
-    def spec(self, template: Manifest, nodes: int, ranks_per_node: int) -> Manifest:
-        """The object's spec for a pod template."""
+    def spec(self, name: str, template: Manifest, nodes: int, ranks_per_node: int) -> Manifest:
+        """The spec of the object of that name for a pod template."""
         ...
 
 
@@ -46,14 +50,18 @@ class BatchJob:
     plural = "jobs"
     container = "stage"
 
-    def spec(self, template: Manifest, nodes: int, ranks_per_node: int) -> Manifest:
+    def spec(self, name: str, template: Manifest, nodes: int, ranks_per_node: int) -> Manifest:
         """One pod that is never replaced: attempts are ours."""
         assert nodes == 1, "only training takes several nodes"
         return {"completions": 1, "parallelism": 1, "backoffLimit": 0, "template": template}
 
 
 class PyTorchJob:
-    """Kubeflow's `PyTorchJob`: a Master, and Workers where there are several nodes.
+    """Kubeflow's `PyTorchJob`, of Workers alone.
+
+    With a Master the training operator would give each Worker an init container of its own making, which pulls an image
+    from Docker Hub and is not admitted under the *restricted* Pod Security Standard. Without one it leaves rank and
+    address of the nodes to us; Worker 0 is node 0.
 
     There is no `backoffLimit`: with one, the training operator deletes the failed pods, and with them exit code,
     termination message and log. With restartPolicy Never the gang fails as a whole, and our attempts restart it.
@@ -64,16 +72,27 @@ class PyTorchJob:
     plural = "pytorchjobs"
     container = "pytorch"
 
-    def spec(self, template: Manifest, nodes: int, ranks_per_node: int) -> Manifest:
-        """A gang of `nodes` pods; torchrun's variables come from the training operator."""
-        replicas = {"Master": {"replicas": 1, "restartPolicy": "Never", "template": template}}
-        if nodes > 1:
-            replicas["Worker"] = {"replicas": nodes - 1, "restartPolicy": "Never", "template": template}
+    def spec(self, name: str, template: Manifest, nodes: int, ranks_per_node: int) -> Manifest:
+        """A gang of `nodes` pods; what torchrun must know besides comes from the training operator."""
+        worker = {"replicas": nodes, "restartPolicy": "Never", "template": _placed(template, f"{name}-worker-0")}
         return {
             "nprocPerNode": str(ranks_per_node),
             "runPolicy": {"cleanPodPolicy": "Running"},
-            "pytorchReplicaSpecs": replicas,
+            "pytorchReplicaSpecs": {"Worker": worker},
         }
+
+
+def _placed(template: Manifest, first: str) -> Manifest:
+    """The template, its container told which node it is and where the first one listens."""
+    rank = {"fieldRef": {"fieldPath": f"metadata.labels['{REPLICA_INDEX_LABEL}']"}}
+    place: list[Manifest] = [
+        {"name": "PET_NODE_RANK", "valueFrom": rank},
+        {"name": "PET_MASTER_ADDR", "value": first},
+        {"name": "PET_MASTER_PORT", "value": str(_GANG_PORT)},
+    ]
+    container, *others = template["spec"]["containers"]
+    containers = [{**container, "env": [*container["env"], *place]}, *others]
+    return {**template, "spec": {**template["spec"], "containers": containers}}
 
 
 BATCH_JOB = BatchJob()
@@ -105,7 +124,7 @@ def child_manifest(action: Start, job: DistillationJob, settings: OperatorSettin
         },
         "ownerReferences": [owner_reference(job)],
     }
-    spec = kind.spec(template, stage.resources.nodes, stage.resources.ranks_per_node)
+    spec = kind.spec(metadata["name"], template, stage.resources.nodes, stage.resources.ranks_per_node)
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
 
 

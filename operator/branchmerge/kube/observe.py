@@ -4,53 +4,97 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic import ValidationError
 
+from branchmerge.api.base import RecordModel
 from branchmerge.api.stage import ExitCode, Outcome, Progress, StageResult
 from branchmerge.core.model import Attempt, AttemptState, FailureClass, StageKey
 from branchmerge.kube.labels import (
     ATTEMPT_ANNOTATION,
+    DISRUPTED_ANNOTATION,
+    FAILURE_ANNOTATION,
     FINGERPRINT_ANNOTATION,
     GPUS_ANNOTATION,
     OUTCOME_ANNOTATION,
     STAGE_ANNOTATION,
     STOPPED_ANNOTATION,
 )
-
-Raw = Mapping[str, Any]
+from branchmerge.kube.raw import Raw, condition_of, moment
 
 _SIGKILL_EXIT = 137
 _INTERRUPTED_EXITS = frozenset({ExitCode.INTERRUPTED, 130})
 _LOST_MARGIN = timedelta(seconds=10)
 """A pod that is still there so long after its grace period is on a node that no longer answers."""
+_SUCCESS = ("Succeeded", "Complete")
+_PHASES_OF_THE_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+class Failure(RecordModel):
+    """How an attempt failed."""
+
+    at: datetime
+    failure: FailureClass
+    reason: str
+    message: str
+
+
+def is_attempt(child: Raw) -> bool:
+    """Whether it executes an attempt; a clean-up, for one, does not."""
+    return STAGE_ANNOTATION in _annotations(child)
 
 
 def attempt_of(child: Raw, pods: Sequence[Raw], progress: Progress | None, now: datetime) -> Attempt:
     """The attempt that `child` executes. `pods` are its own; `progress` is what it reported last."""
-    metadata = child["metadata"]
-    annotations = metadata.get("annotations", {})
-    outcome = outcome_of(child, pods)
+    metadata, annotations = child["metadata"], _annotations(child)
     state = _state(child, pods, now)
-    failure, reason, message = None, "", ""
-    if state is AttemptState.FAILED:
-        failure, reason, message = _failure(child, pods, outcome)
+    failure = failure_of(child, pods, now) if state is AttemptState.FAILED else None
+    ended_at = failure.at if failure else _ended_at(child, pods, now) if state is AttemptState.SUCCEEDED else None
     return Attempt(
         stage=annotations[STAGE_ANNOTATION],
         fingerprint=annotations[FINGERPRINT_ANNOTATION],
         number=int(annotations[ATTEMPT_ANNOTATION]),
         state=state,
-        started_at=_time(metadata["creationTimestamp"]),
-        ended_at=_ended_at(child, pods, now) if state in (AttemptState.SUCCEEDED, AttemptState.FAILED) else None,
-        failure=failure,
-        reason=reason,
-        message=message,
+        started_at=moment(metadata["creationTimestamp"]),
+        ended_at=ended_at,
+        failure=failure.failure if failure else None,
+        reason=failure.reason if failure else "",
+        message=failure.message if failure else "",
         gpus=int(annotations.get(GPUS_ANNOTATION, "0")),
         child_kind=child["kind"],
         child_name=metadata["name"],
         progress=progress,
     )
+
+
+def marks_of(child: Raw, pods: Sequence[Raw], now: datetime) -> dict[str, str]:
+    """Annotations that the child is to get: what is seen now and may not be seen later, because pods go."""
+    marks: dict[str, str] = {}
+    annotations = _annotations(child)
+    outcome = outcome_of(child, pods)
+    if outcome is not None and OUTCOME_ANNOTATION not in annotations:
+        marks[OUTCOME_ANNOTATION] = outcome.to_json()
+    disruption = _disruption(pods, now)
+    if (
+        disruption is not None
+        and not _ended(child)
+        and not annotations.keys()
+        & {
+            STOPPED_ANNOTATION,
+            DISRUPTED_ANNOTATION,
+        }
+    ):
+        marks[DISRUPTED_ANNOTATION] = disruption
+    seen = marked(child, marks)
+    if FAILURE_ANNOTATION not in annotations and _state(seen, pods, now) is AttemptState.FAILED:
+        marks[FAILURE_ANNOTATION] = failure_of(seen, pods, now).to_json()
+    return marks
+
+
+def marked(child: Raw, marks: Mapping[str, str]) -> Raw:
+    """The child with more annotations."""
+    metadata = {**child["metadata"], "annotations": {**_annotations(child), **marks}}
+    return {**child, "metadata": metadata}
 
 
 def results_of(children: Iterable[tuple[Raw, Sequence[Raw]]]) -> dict[StageKey, StageResult]:
@@ -65,7 +109,7 @@ def results_of(children: Iterable[tuple[Raw, Sequence[Raw]]]) -> dict[StageKey, 
 
 def outcome_of(child: Raw, pods: Sequence[Raw]) -> Outcome | None:
     """How the attempt ended: from the child's annotation, else from the termination message that says most."""
-    recorded = child["metadata"].get("annotations", {}).get(OUTCOME_ANNOTATION)
+    recorded = _annotations(child).get(OUTCOME_ANNOTATION)
     if recorded:
         return _parsed(recorded)
     outcomes = [outcome for pod in pods if (outcome := _parsed(_terminated(pod).get("message", ""))) is not None]
@@ -76,41 +120,76 @@ def outcome_of(child: Raw, pods: Sequence[Raw]) -> Outcome | None:
 
 
 def _state(child: Raw, pods: Sequence[Raw], now: datetime) -> AttemptState:
-    if _condition(child, "Succeeded", "Complete"):
+    annotations = _annotations(child)
+    if condition_of(child, *_SUCCESS):
         return AttemptState.SUCCEEDED
-    if _condition(child, "Failed") or _lost(pods, now):
+    if condition_of(child, "Failed") or FAILURE_ANNOTATION in annotations:
         return AttemptState.FAILED
-    if child["metadata"].get("deletionTimestamp"):
-        return AttemptState.STOPPING
-    if STOPPED_ANNOTATION not in child["metadata"].get("annotations", {}):
+    told = annotations.keys() & {STOPPED_ANNOTATION, DISRUPTED_ANNOTATION}
+    if not told and not child["metadata"].get("deletionTimestamp"):
         return AttemptState.RUNNING
-    ended = _condition(child, "Suspended") and not any(_holds_resources(pod) for pod in pods)
-    return AttemptState.FAILED if ended else AttemptState.STOPPING
+    lost = [is_lost(pod, now) for pod in pods]
+    over = any(lost) or condition_of(child, "Suspended")
+    holds = any(holds_resources(pod) and not gone for pod, gone in zip(pods, lost, strict=True))
+    return AttemptState.FAILED if told and over and not holds else AttemptState.STOPPING
 
 
-def _holds_resources(pod: Raw) -> bool:
-    return pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+def holds_resources(pod: Raw) -> bool:
+    """Whether a pod has not ended."""
+    return pod.get("status", {}).get("phase") not in _PHASES_OF_THE_ENDED
 
 
-def _failure(child: Raw, pods: Sequence[Raw], outcome: Outcome | None) -> tuple[FailureClass, str, str]:
-    """Class, reason and message. What we stopped spends nothing, what came from outside is a disruption."""
-    stopped = child["metadata"].get("annotations", {}).get(STOPPED_ANNOTATION)
-    if stopped:
-        return FailureClass.STOPPED, "Stopped", stopped
+def is_lost(pod: Raw, now: datetime) -> bool:
+    """Whether a pod is there long after it had to end: its node no longer answers."""
+    deleted_at = pod["metadata"].get("deletionTimestamp")  # its grace period is counted in
+    return bool(deleted_at) and holds_resources(pod) and now > moment(deleted_at) + _LOST_MARGIN
+
+
+def lost_at(pods: Iterable[Raw]) -> list[datetime]:
+    """When each pod that was told to end and has not counts as lost."""
+    told = [pod["metadata"].get("deletionTimestamp") for pod in pods if holds_resources(pod)]
+    return [moment(text) + _LOST_MARGIN for text in told if text]
+
+
+def _ended(child: Raw) -> bool:
+    return condition_of(child, *_SUCCESS, "Failed") is not None
+
+
+def _disruption(pods: Sequence[Raw], now: datetime) -> str | None:
+    """What took a pod away from outside, as `Reason: message`."""
     for pod in pods:
-        disruption = _condition(pod, "DisruptionTarget")
-        if disruption:
-            return FailureClass.DISRUPTION, disruption.get("reason", "Disrupted"), disruption.get("message", "")
-    terminated = [state for pod in pods if (state := _terminated(pod)).get("exitCode")]
+        condition = condition_of(pod, "DisruptionTarget")
+        if condition is not None:
+            return f"{condition.get('reason', 'Disrupted')}: {condition.get('message', '')}"
+    for pod in pods:
+        if is_lost(pod, now):
+            return f"NodeLost: node {pod.get('spec', {}).get('nodeName', '')} no longer answers"
+    return None
+
+
+def failure_of(child: Raw, pods: Sequence[Raw], now: datetime) -> Failure:
+    """How a failed attempt ended: as it was recorded, else by what its pods say."""
+    recorded = _annotations(child).get(FAILURE_ANNOTATION)
+    if recorded:
+        return Failure.model_validate_json(recorded)
+    failure, reason, message = _verdict(child, pods, now)
+    return Failure(at=_ended_at(child, pods, now), failure=failure, reason=reason, message=message)
+
+
+def _verdict(child: Raw, pods: Sequence[Raw], now: datetime) -> tuple[FailureClass, str, str]:
+    """Class, reason and message. What we stopped spends nothing, what came from outside is a disruption."""
+    annotations, outcome = _annotations(child), outcome_of(child, pods)
+    if stopped := annotations.get(STOPPED_ANNOTATION):
+        return FailureClass.STOPPED, "Stopped", stopped
     if outcome is not None and outcome.exit_code == ExitCode.INPUT:
         return FailureClass.PERMANENT, outcome.reason, outcome.message
-    for state in terminated:
-        if state.get("reason") == "OOMKilled":
-            return (
-                FailureClass.FAILURE,
-                "OOMKilled",
-                "a container used more memory than its limit: raise resources.memory",
-            )
+    if disruption := annotations.get(DISRUPTED_ANNOTATION) or _disruption(pods, now):
+        reason, _, message = disruption.partition(": ")
+        return FailureClass.DISRUPTION, reason, message
+    terminated = [state for pod in pods if (state := _terminated(pod)).get("exitCode")]
+    if any(state.get("reason") == "OOMKilled" for state in terminated):
+        advice = "a container used more memory than its limit: raise resources.memory"
+        return FailureClass.FAILURE, "OOMKilled", advice
     if not terminated:
         return FailureClass.DISRUPTION, "PodsLost", "its pods are gone without a word"
     if outcome is not None and outcome.exit_code not in _INTERRUPTED_EXITS:
@@ -121,30 +200,17 @@ def _failure(child: Raw, pods: Sequence[Raw], outcome: Outcome | None) -> tuple[
     return FailureClass.FAILURE, "ContainerFailed", f"exit code {min(codes - _INTERRUPTED_EXITS)}"
 
 
-def _lost(pods: Sequence[Raw], now: datetime) -> bool:
-    """Whether a pod still claims to run long after it had to end: its node no longer answers."""
-    for pod in pods:
-        deleted_at = pod["metadata"].get("deletionTimestamp")
-        if deleted_at and pod.get("status", {}).get("phase") == "Running" and now > _time(deleted_at) + _LOST_MARGIN:
-            return True
-    return False
-
-
 def _ended_at(child: Raw, pods: Sequence[Raw], now: datetime) -> datetime:
-    times = [_time(text) for pod in pods if (text := _terminated(pod).get("finishedAt"))]
+    times = [moment(text) for pod in pods if (text := _terminated(pod).get("finishedAt"))]
     if times:
         return max(times)
-    condition = _condition(child, "Succeeded", "Complete", "Failed")
-    return _time(condition["lastTransitionTime"]) if condition else now
+    condition = condition_of(child, *_SUCCESS, "Failed")
+    return moment(condition["lastTransitionTime"]) if condition else now
 
 
-def _condition(thing: Raw, *types: str) -> Raw | None:
-    """The condition of one of these types that is true. Never by position: their order means nothing."""
-    for condition in thing.get("status", {}).get("conditions") or []:
-        if condition["type"] in types and condition["status"] == "True":
-            found: Raw = condition
-            return found
-    return None
+def _annotations(child: Raw) -> Mapping[str, str]:
+    found: Mapping[str, str] = child["metadata"].get("annotations", {})
+    return found
 
 
 def _terminated(pod: Raw) -> Raw:
@@ -163,7 +229,3 @@ def _parsed(message: str) -> Outcome | None:
         return Outcome.model_validate_json(message)
     except ValidationError:
         return None  # a container that died before the launcher could write leaves the kubelet's own words
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

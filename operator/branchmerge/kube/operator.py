@@ -17,7 +17,7 @@ from branchmerge.kube.executor import KINDS
 from branchmerge.kube.identity import TokenReviewer
 from branchmerge.kube.informer import Informer, Raw
 from branchmerge.kube.labels import JOB_LABEL
-from branchmerge.kube.leader import Leadership, LeadershipLost
+from branchmerge.kube.leader import Leadership
 from branchmerge.kube.metrics import Metrics, Snapshot
 from branchmerge.kube.reporting import ProgressBoard
 from branchmerge.kube.server import Server
@@ -37,6 +37,7 @@ class Operator:
     def __init__(self, cluster: Cluster, settings: OperatorSettings, namespace: str, identity: str) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._identity = identity
         self._board = ProgressBoard()
         self._phases: dict[JobKey, str] = {}
         self._children = {kind: self._informer(resource) for kind, resource in KINDS.items()}
@@ -73,13 +74,15 @@ class Operator:
             await self._server.close()
 
     async def _lead(self, stopped: asyncio.Task[Any]) -> None:
-        """Work as the leader until stopped, or until a part that must live ends."""
+        """Work as the leader until stopped. Raises LeadershipLost, or what ended a part that must live.
+
+        kopf ends by itself when the process is told to.
+        """
         parts = [asyncio.create_task(part) for part in self._parts()]
         try:
             done, _ = await asyncio.wait({stopped, *parts}, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopped}:
                 task.result()
-                raise LeadershipLost("a part of the operator has ended")
         finally:
             for task in parts:
                 task.cancel()
@@ -99,6 +102,8 @@ class Operator:
         await kopf.operator(
             registry=registry,
             settings=handlers.settings(),
+            identity=handlers.identity(self._identity),
+            standalone=True,
             namespaces=[namespace] if namespace else [],
             clusterwide=namespace is None,
         )
