@@ -25,10 +25,10 @@ from branchmerge_trainer.evaluate.answers import Answer, write_answers
 from branchmerge_trainer.evaluate.statistics import pass_at_1
 from branchmerge_trainer.merge.tensors import TENSORS_FILE
 from branchmerge_trainer.progress import ProgressReporter
-from branchmerge_trainer.runtime import StageContext, lineage, run_stage
+from branchmerge_trainer.runtime import StageContext, run_stage
 from branchmerge_trainer.signals import StopFlag
 from branchmerge_trainer.train.history import StepRecord, write_history
-from branchmerge_trainer.workspace import LINEAGE_FILE, Workspace
+from branchmerge_trainer.workspace import LINEAGE_FILE, Workspace, lineage
 from builders import at, make_job
 
 QUESTIONS = 200

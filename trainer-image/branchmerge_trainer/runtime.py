@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -91,7 +90,7 @@ def run_stage(context: StageContext) -> StageResult:
         verdict=findings.verdict,
         versions=library_versions(),
     )
-    publish(folder, result, lineage(config), config, workspace)
+    publish(folder, result, config, workspace)
     return result
 
 
@@ -99,15 +98,6 @@ def assist_stage(context: StageContext) -> None:
     """Take part in a stage as a rank other than 0, which alone writes and publishes."""
     config = context.config
     stage_function(config.task.kind)(config.task, context, building_folder(config, context.workspace))
-
-
-def lineage(config: StageConfig) -> str:
-    """What the output was made from: the ingredients of its fingerprint, as indented JSON."""
-    return json.dumps(
-        {"stage": config.stage, "fingerprint": config.fingerprint, "ingredients": config.ingredients},
-        indent=2,
-        sort_keys=True,
-    )
 
 
 def library_versions() -> dict[str, str]:

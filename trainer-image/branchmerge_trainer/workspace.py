@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -65,14 +66,21 @@ class Workspace:
 def new_folder(config: StageConfig, workspace: Workspace) -> Path:
     """A fresh folder beside the final one, to write an output into. What a killed attempt left there is removed.
 
-    Call `publish` to give it its final name.
+    It holds its lineage from the start, so that it can be told whose it is. Call `publish` to give it its final name.
     """
     folder = building_folder(config, workspace)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for leftover in folder.parent.glob(f"{workspace.path(config.output).name}.new-*"):
         shutil.rmtree(leftover)
     folder.mkdir()
+    (folder / LINEAGE_FILE).write_text(lineage(config))
     return folder
+
+
+def lineage(config: StageConfig) -> str:
+    """Which job made an output, and the ingredients of its fingerprint, as indented JSON."""
+    facts = {"job": config.job, "stage": config.stage, "fingerprint": config.fingerprint}
+    return json.dumps({**facts, "ingredients": config.ingredients}, indent=2, sort_keys=True)
 
 
 def building_folder(config: StageConfig, workspace: Workspace) -> Path:
@@ -81,9 +89,8 @@ def building_folder(config: StageConfig, workspace: Workspace) -> Path:
     return final.with_name(f"{final.name}.new-{config.attempt}")
 
 
-def publish(folder: Path, result: StageResult, lineage: str, config: StageConfig, workspace: Workspace) -> None:
-    """Make `folder` the stage's output: lineage, `result.json` last, everything on disk, one rename."""
-    (folder / LINEAGE_FILE).write_text(lineage)
+def publish(folder: Path, result: StageResult, config: StageConfig, workspace: Workspace) -> None:
+    """Make `folder` the stage's output: `result.json` last, everything on disk, one rename."""
     (folder / RESULT_FILE).write_text(result.to_json())
     sync_folder(folder)
     final = workspace.path(config.output)

@@ -33,6 +33,9 @@ TERMINATION_LOG_DEFAULT = "/dev/termination-log"
 PROGRESS_FILE_ENV = "BRANCHMERGE_PROGRESS_FILE"
 """File that a local run reads progress from; on a cluster progress goes to KUBEFLOW_TRAINER_SERVER_URL."""
 
+JOB_ENV = "BRANCHMERGE_JOB"
+"""Job whose outputs `python -m branchmerge_trainer.cleanup` removes from the workspace."""
+
 RESULT_FILE = "result.json"
 
 
