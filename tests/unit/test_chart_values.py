@@ -1,5 +1,7 @@
-"""What an administrator gets wrong in the chart's values, and what helm says of it."""
+"""What an administrator gets wrong in the chart's values, and what helm says of it; and what the chart is packed of."""
 
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,3 +89,16 @@ def test_helm_refuses(case: str) -> None:
 @pytest.mark.parametrize("values", [[], ["--values", str(CHART / "ci" / "local-values.yaml")]], ids=["none", "local"])
 def test_helm_lints_the_chart_without_a_complaint(values: list[str]) -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", CHART, *values)
+
+
+def test_the_package_holds_the_definition_itself_and_no_values_of_ours(tmp_path: Path) -> None:
+    helm("package", CHART, "--destination", tmp_path)
+    (archive,) = tmp_path.glob("branchmerge-*.tgz")
+    (definition,) = (CHART.parents[1] / "crds").glob("*.yaml")
+    with tarfile.open(archive) as packed:
+        member = packed.getmember(f"branchmerge/crds/{definition.name}")
+        file = packed.extractfile(member)
+        assert member.isreg()
+        assert file is not None
+        assert file.read() == definition.read_bytes()
+        assert [name for name in packed.getnames() if "/ci/" in name] == []
