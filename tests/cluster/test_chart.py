@@ -105,7 +105,7 @@ def test_everywhere_the_operator_may_do_what_it_does_and_read_no_secret(kubectl:
     with installed(kubectl, namespace, {}):
         until("the right", lambda: may(kubectl, account(namespace), "list", "pods"), timeout=30)
         assert may(kubectl, account(namespace), "create", TOKEN_REVIEWS)
-        for verb, resource in (("get", "secrets"), ("list", "secrets"), ("create", "pods"), ("delete", DEFINITION)):
+        for verb, resource in (("get", "secrets"), ("list", "secrets"), ("create", "pods"), ("create", DEFINITION)):
             assert not may(kubectl, account(namespace), verb, resource), (verb, resource)
 
 
