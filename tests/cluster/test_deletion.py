@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -254,6 +257,18 @@ def test_what_needs_no_clean_up(place: Place, edits: dict[str, Any], told: list[
     assert place.proceed() is None
     assert place.events == told
     until("the job to go", lambda: not place.is_there(), timeout=60, interval=0.2)
+
+
+def test_an_uninstalled_operator_holds_nobody(place: Place) -> None:
+    held(place)
+    others = {"metadata": {"finalizers": [FINALIZER, "example.com/backup"]}}
+    where = ("distillationjob", "tiny", "-n", place.namespace)
+    place.kubectl("patch", *where, "--type=merge", "-p", json.dumps(others))
+    environment = {**os.environ, "KUBECONFIG": str(place.kubectl.kubeconfig)}
+    command = [sys.executable, "-m", "branchmerge.kube.release", place.namespace]
+    for _ in range(2):  # nothing is left to do the second time
+        assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
+        assert place.read()["metadata"]["finalizers"] == ["example.com/backup"]
 
 
 def test_the_time_to_live(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ SEEN = "/scratch/hub s3cret http://proxy s3cret http://proxy 65532\n"
 
 
 @pytest.fixture
-def team(cluster: Cluster, namespace: str) -> str:
+def team(cluster: Cluster, namespace: str) -> Iterator[str]:
     """The namespace under *restricted* Pod Security, with what the job refers to."""
     cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     here = {"namespace": namespace}
@@ -81,7 +82,8 @@ def team(cluster: Cluster, namespace: str) -> str:
             "value": 1000,
         },
     )
-    return namespace
+    yield namespace
+    cluster.kubectl("delete", "priorityclass", "branchmerge-test")
 
 
 def child_of(namespace: str, stage: str) -> dict[str, Any]:

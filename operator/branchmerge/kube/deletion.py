@@ -39,7 +39,7 @@ from branchmerge.kube.retention import (
 from branchmerge.kube.settings import OperatorSettings
 
 Raw = dict[str, Any]
-Tell = Callable[[Metadata, Sequence[Event]], Awaitable[None]]
+Tell = Callable[[Metadata, list[Event]], Awaitable[None]]
 """Publishes events of a job."""
 
 _CHILD_KINDS = (JOBS, PYTORCH_JOBS)
