@@ -117,7 +117,7 @@ def test_status_is_followed_to_the_end(
     assert "curate/math: done" in watching.stdout.readline()
     training.world.run(lambda _: failure)
     training.write()
-    rest, _ = watching.communicate(timeout=30)
+    rest, _ = watching.communicate(timeout=90)
     assert watching.returncode == code, rest
     assert ("report: done" if code == 0 else "train/coding: failed") in rest
     assert ("Succeeded: " if code == 0 else "Failed: ") in rest
@@ -132,7 +132,7 @@ def test_a_watch_outlives_an_api_server_that_restarts(
     api_only_cluster.restart_apiserver(grace=0)
     training.world.run()
     training.write()
-    rest, _ = watching.communicate(timeout=60)
+    rest, _ = watching.communicate(timeout=90)
     assert watching.returncode == 0, rest
 
 

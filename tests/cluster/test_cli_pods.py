@@ -15,12 +15,11 @@ from commandline import CommandLine
 from deployment.workspace import job_namespace
 from localcluster.cluster import Cluster
 from localcluster.kubectl import Object, has_condition
-from localcluster.waiting import until
 
 ROOT = Path(__file__).parents[2]
 COUNTS = """
-    for number in 1 2 3 4; do echo line $number of node $RANK; sleep 0.3; done
-    [ "$RANK" = 0 ] && sleep 8  # its end would take the worker away
+    for number in 1 2 3 4; do echo line $number of node $PET_NODE_RANK; sleep 0.3; done
+    [ "$PET_NODE_RANK" != 0 ] || sleep 8  # its end would take the other one away
 """
 PAGE = "<html>" + "".join(f"<p>line {number}: loss 0,5 · ±0.1</p>\n" for number in range(20_000)) + "</html>"
 CARD = "# tiny\n\nno newline at the end"
@@ -63,8 +62,9 @@ def test_the_logs_of_a_branch_on_two_nodes(line: CommandLine, job: AppliedJob) -
         assert process.returncode == 0, text
         printed = [each for each in text.splitlines() if each.startswith("line")]
         assert printed == [f"line {number} of node {node}" for number in (1, 2, 3, 4)]
-    printed = line.type("logs", *where, "--attempt", "1").stdout
-    assert printed == "".join(f"line {number} of node 0\n" for number in (1, 2, 3, 4))
+    again = line.type("logs", *where, "--attempt", "1")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout == "".join(f"line {number} of node 0\n" for number in (1, 2, 3, 4))
     missing = line.type("logs", *where, "--node", "2")
     assert (missing.returncode, missing.stderr) == (
         64,
@@ -130,13 +130,21 @@ def test_the_report_comes_out_of_the_volume_as_it_is(line: CommandLine, reported
     assert "/report.json: has more than 8 MiB: copy it from the volume" in large.stderr
 
 
-def test_ctrl_c_leaves_no_pod(line: CommandLine, reported: AppliedJob) -> None:
-    run = line.begin("report", "tiny", "-n", reported.namespace)
-    until("the pod", lambda: pods(reported), timeout=30, interval=0)
+def test_a_reader_without_a_node_says_why_it_waits_and_ctrl_c_removes_it(line: CommandLine, job: AppliedJob) -> None:
+    job.advance("report")
+    child = job.child("report")
+    child["spec"]["template"]["spec"]["nodeSelector"] = {"no": "such-node"}
+    job.kubectl.apply(child)
+    job.world.run()
+    job.write()
+    run = line.begin("report", "tiny", "-n", job.namespace)
+    assert run.stdout is not None
+    assert "has not started: Unschedulable: 0/3 nodes are available" in run.stdout.readline()
+    assert len(pods(job)) == 1
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=30)
+    run.communicate(timeout=90)
     assert run.returncode == 130
-    assert pods(reported) == []
+    assert pods(job) == []
 
 
 def test_a_reader_that_is_refused(line: CommandLine, reported: AppliedJob) -> None:

@@ -101,6 +101,37 @@ def test_status_tells_of_attempts_that_go_on_without_a_run(tmp_path: Path) -> No
     assert "running" not in status
 
 
+def test_status_is_followed_as_long_as_a_run_works(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    line = CommandLine(tmp_path, {"curate/math": {"steps": 60, "seconds": 0.05}})
+    run = line.begin("run", "job.yaml")
+    line.wait_for_step("curate/math", 1)
+    watched = line.type("status", "job.yaml", "--watch")
+    assert watched.returncode == 0, watched.stderr
+    assert "curate/math: started" in watched.stdout
+    assert "report: done" in watched.stdout
+    assert "Succeeded: " in watched.stdout.splitlines()[-1]
+    run.communicate(timeout=60)
+
+
+def test_suspend_and_resume_of_a_local_run_name_what_does_it(tmp_path: Path) -> None:
+    make_folder(tmp_path)
+    line = CommandLine(tmp_path, {"curate/math": {"steps": 500, "seconds": 0.05}})
+    idle = line.type("suspend", "job.yaml")
+    assert (idle.returncode, idle.stderr.count("\n")) == (64, 1)
+    assert idle.stderr.endswith("of a local run: no run works on it\n")
+    run = line.begin("run", "job.yaml")
+    line.wait_for_step("curate/math", 1)
+    busy = line.type("suspend", "job.yaml")
+    assert busy.stderr.endswith(f"stop it after a checkpoint with Ctrl-C or `kill {run.pid}`\n")
+    run.terminate()
+    run.communicate(timeout=60)
+    assert run.returncode == 130
+    resume = line.type("resume", "job.yaml")
+    assert (resume.returncode, resume.stderr.count("\n")) == (64, 1)
+    assert resume.stderr.endswith("a local run goes on with branchmerge run job.yaml\n")
+
+
 def test_logs_of_a_stage(here: CliRunner) -> None:
     result = here.invoke(app, ["logs", "job.yaml", "train/math"])
     assert (result.exit_code, result.output) == (0, "Completed: \n")

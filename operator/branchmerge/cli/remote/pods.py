@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_REPLICA_TYPE = "training.kubeflow.org/replica-type"
-_REPLICA_INDEX = "training.kubeflow.org/replica-index"
+from branchmerge.kube.labels import REPLICA_INDEX_LABEL
+
 _HOPELESS = frozenset(
     {"CreateContainerConfigError", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
 )
@@ -21,9 +21,8 @@ def pods_by_node(pods: Iterable[Raw], child: str) -> dict[int, Raw]:
 
 
 def _node_of(pod: Raw) -> int:
-    """A PyTorchJob's Master is node 0, its Workers follow; any other child has one node."""
-    labels = pod["metadata"].get("labels", {})
-    return 1 + int(labels[_REPLICA_INDEX]) if labels.get(_REPLICA_TYPE) == "worker" else 0
+    """Worker n of a PyTorchJob is node n; any other child has one node."""
+    return int(pod["metadata"].get("labels", {}).get(REPLICA_INDEX_LABEL, "0"))
 
 
 def has_started(pod: Raw, container: str) -> bool:

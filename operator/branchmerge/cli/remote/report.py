@@ -17,7 +17,7 @@ from branchmerge.api.status import StageState
 from branchmerge.cli.console import failed, remark
 from branchmerge.cli.place import RemoteJob
 from branchmerge.cli.remote.connection import Connection, JobObject, Raw, connected
-from branchmerge.cli.remote.pods import exit_code, is_hopeless, why_waiting
+from branchmerge.cli.remote.pods import exit_code, has_started, is_hopeless, why_waiting
 from branchmerge.cli.remote.reader import (
     CONTAINER,
     LIMIT_BYTES,
@@ -35,6 +35,7 @@ from branchmerge.kube.manifests import BATCH_JOB
 
 _START_SECONDS = 180.0
 """A node that has to pull the trainer's image takes minutes."""
+_QUIET_SECONDS = 5.0
 _POLL_SECONDS = 0.5
 _REFUSED = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
 
@@ -99,14 +100,19 @@ async def _delete(connection: Connection, name: str) -> None:
 
 async def _ended(connection: Connection, name: str, path: str) -> None:
     """Wait until the pod has printed the file. Raises typer.Exit once it has said why it did not."""
-    until = time.monotonic() + _START_SECONDS
+    began, told = time.monotonic(), ""
     while True:
         pod = await connection.cluster.get(PODS, connection.namespace, name)
         code = exit_code(pod, CONTAINER)
         if code is not None:
             break
-        if is_hopeless(pod, CONTAINER) or time.monotonic() > until:
-            raise failed(f"pod {name}, which reads {path}, does not start: {why_waiting(pod, CONTAINER)}")
+        why = f"pod {name}, which reads {path}, has not started: {why_waiting(pod, CONTAINER)}"
+        waited = time.monotonic() - began
+        if is_hopeless(pod, CONTAINER) or waited > _START_SECONDS:
+            raise failed(why)
+        if waited > _QUIET_SECONDS and why != told and not has_started(pod, CONTAINER):
+            remark(why)
+            told = why
         await asyncio.sleep(_POLL_SECONDS)
     if code != 0:
         raise failed(_problem(code, name, path))
