@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from branchmerge.core.plan import plan
 from branchmerge.core.status import job_status
 from branchmerge.kube.acceptance import parse, problems
 from branchmerge.kube.cluster import DISTILLATION_JOBS, EVENTS, Cluster, ClusterError, ConflictError, NotFoundError
+from branchmerge.kube.deletion import Deletion
 from branchmerge.kube.events import Event, manifest, transitions
 from branchmerge.kube.executor import KubeExecutor
 from branchmerge.kube.informer import Informer
@@ -27,6 +28,9 @@ from branchmerge.kube.workqueue import WorkQueue
 
 JobKey = tuple[str, str]
 """(namespace, name) of a job."""
+
+_BUSY = timedelta(seconds=2)
+"""Wait before an attempt is asked for again that there was no room for."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +54,7 @@ class Controller:
         self._board = board
         self._settings = settings
         self._identity = identity
+        self._deletion = Deletion(cluster, settings, self._tell)
 
     async def reconcile(self, key: JobKey) -> None:
         """One pass over a job. Raises ClusterError where the API server must be asked again later."""
@@ -60,6 +65,7 @@ class Controller:
             self.queue.forget(key)  # its children go by their owner references
             return
         if body["metadata"].get("deletionTimestamp"):
+            self._look_again(key, await self._deletion.proceed(body))
             return
         job, wrong = parse(body)
         if job is not None:
@@ -80,26 +86,34 @@ class Controller:
             logger.error("pass failed", exc_info=error, extra=extra)
 
     async def _advance(self, key: JobKey, job: DistillationJob, body: dict[str, Any]) -> None:
+        body = await self._deletion.hold(body, job.spec)
         executor = KubeExecutor(job, self._cluster, self._children, self._pods, self._board, self._settings)
         observation = await executor.observe(job)
         decided = plan(job, build_graph(job, observation.pins, observation.results), observation)
         status = job_status(job, decided, observation, job.status)
         # The status goes first: a job that another process has changed since is not acted on.
-        await self._write(job, body, status)
-        await self._act(executor, decided, key)
-        if decided.wake_at is not None:
-            self.queue.add_after(key, (decided.wake_at - datetime.now(UTC)).total_seconds())
-        else:
-            self.queue.add_after(key, self._settings.resync_seconds)
+        body = await self._write(job, body, status)
+        busy_until = await self._act(executor, decided, key)
+        expires_at = await self._deletion.expire(body, job.spec, status)
+        self._look_again(key, decided.wake_at, busy_until, expires_at, executor.next_loss())
 
-    async def _act(self, executor: KubeExecutor, decided: Plan, key: JobKey) -> None:
+    def _look_again(self, key: JobKey, *moments: datetime | None) -> None:
+        """Bring the job back at the earliest of these moments; without any, after a while."""
+        now = datetime.now(UTC)
+        latest = now + timedelta(seconds=self._settings.resync_seconds)
+        earliest = min((moment for moment in moments if moment is not None), default=latest)
+        self.queue.add_after(key, (min(earliest, latest) - now).total_seconds())
+
+    async def _act(self, executor: KubeExecutor, decided: Plan, key: JobKey) -> datetime | None:
+        """Carry the plan out. When to ask again for what there was no room for; None where there was."""
+        busy = False
         for action in decided.actions:
             extra = {"job": "/".join(key)}
             match action:
                 case Start():
                     extra["stage"] = action.stage.name
                     logger.info("starts attempt %d", action.config.attempt, extra=extra)
-                    await executor.start(action)
+                    busy |= not await executor.start(action)
                 case Stop():
                     extra["stage"] = action.attempt.stage
                     logger.info("stops %s: %s", action.attempt.child_name, action.reason, extra=extra)
@@ -108,6 +122,7 @@ class Controller:
                     extra["stage"] = action.attempt.stage
                     logger.info("discards %s", action.attempt.child_name, extra=extra)
                     await executor.discard(action)
+        return datetime.now(UTC) + _BUSY if busy else None
 
     async def _refuse(self, body: dict[str, Any], wrong: list[str]) -> None:
         """Say by the condition Accepted what is wrong. Nothing is retried until the spec changes."""
@@ -119,19 +134,21 @@ class Controller:
         if all(earlier.message != accepted.message for earlier in before.conditions if earlier.type == accepted.type):
             await self._tell(job, [Event("Warning", accepted.reason, accepted.message)])
 
-    async def _write(self, job: DistillationJob, body: dict[str, Any], status: Status) -> None:
-        if await self._write_raw(body, job.status, status):
+    async def _write(self, job: DistillationJob, body: dict[str, Any], status: Status) -> dict[str, Any]:
+        """Replace the status unless it is there already; the job as it is then, its events told."""
+        written = await self._write_raw(body, job.status, status)
+        if written is not body:
             await self._tell(job.metadata, transitions(job.status, status))
+        return written
 
-    async def _write_raw(self, body: dict[str, Any], before: Status | None, status: Status) -> bool:
+    async def _write_raw(self, body: dict[str, Any], before: Status | None, status: Status) -> dict[str, Any]:
         """Replace the status unless it is there already. Raises ConflictError where the job was changed meanwhile."""
         if before is not None and before == status:
-            return False
+            return body
         plain = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        await self._cluster.replace(DISTILLATION_JOBS, {**body, "status": plain}, subresource="status")
-        return True
+        return await self._cluster.replace(DISTILLATION_JOBS, {**body, "status": plain}, subresource="status")
 
-    async def _tell(self, job: Metadata, events: list[Event]) -> None:
+    async def _tell(self, job: Metadata, events: Sequence[Event]) -> None:
         assert job.namespace is not None, "an object of the API server has a namespace"
         for number, event in enumerate(events):
             try:
