@@ -7,6 +7,10 @@ from uuid import uuid4
 import pytest
 
 from capabilities import or_skip, speaking
+from deployment.bench import Bench, values
+from deployment.images import operator_image, quick_trainer_image
+from deployment.release import Release
+from deployment.workspace import job_namespace
 from localcluster.apionly import api_only
 from localcluster.build import go_version
 from localcluster.cleanup import remains
@@ -66,3 +70,20 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def bench(
+    cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bench]:
+    """A namespace with an operator of its own, for the tests of one file; its stages compute nothing."""
+    with speaking(request):
+        cluster.load(operator_image(), nodes=["cpu"])
+        cluster.load(quick_trainer_image())
+    name = f"bench-{uuid4().hex[:8]}"
+    folder = tmp_path_factory.mktemp("workspace")
+    release = Release(cluster.kubectl, namespace=name, name=name)
+    with job_namespace(cluster.kubectl, name, folder):
+        release.install(values(name))
+        yield Bench(cluster.kubectl, name, folder, release)
+        release.uninstall()

@@ -150,7 +150,9 @@ class Node:
         """Its network and its mounts; everything mounted in there goes with its last process."""
         own = {f"run/{SETTINGS.name}/sysctl/{name}": f"/proc/sys/{name}" for name in KERNEL_SETTINGS}
         mounts = [f"mount --bind {self.folder}/{ours} {place}" for ours, place in {**own, **OWN_FOLDERS}.items()]
-        mounts.append(f"mount -o loop,noatime,discard {self._disk} /var/lib")  # the last one: it hides where all of this is
+        mounts.append(
+            f"mount -o loop,noatime,discard {self._disk} /var/lib"
+        )  # the last one: it hides where all of this is
         script = "\n".join(["set -e", *mounts, "mount --make-rshared /", f"exec {' '.join(HOLD)}"])
         argv = ["unshare", "--net", "--mount", "--propagation", "slave", "sh", "-c", script]
         return Namespace(Daemon("node", self.folder, argv, self._daemon_cgroup.entering), ("net", "mnt"))

@@ -69,7 +69,8 @@ def _conditions(before: Status | None, after: Status) -> Iterator[Event]:
         refused = condition.type == ConditionType.ACCEPTED and condition.status == "False"
         if condition.status == "True" or refused:
             bad = refused or condition.type in _WARNINGS
-            yield Event("Warning" if bad else "Normal", condition.reason, condition.message or condition.type)
+            note = f"{condition.type}: {condition.message}" if condition.message else condition.type
+            yield Event("Warning" if bad else "Normal", condition.reason, note)
 
 
 def _stages(before: Status | None, after: Status) -> Iterator[Event]:

@@ -1,0 +1,173 @@
+"""An operator that watches one namespace, and jobs in it whose stages compute nothing."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployment.images import QUICK_TRAINER
+from deployment.release import Release
+from deployment.workspace import CLAIM
+from localcluster.kubectl import Kubectl, Object
+from localcluster.waiting import until
+
+SMALL = {"cpu": "10m", "memory": "64Mi"}
+ON_GPU_NODES = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}
+Quick = Mapping[str, Mapping[str, Any]]
+"""What stages do, by name; see quick_trainer.py."""
+Status = dict[str, Any]
+
+
+def values(namespace: str, image: str = QUICK_TRAINER) -> dict[str, Any]:
+    """Values of a release that watches one namespace and runs an image of little needs."""
+    repository, _, tag = image.rpartition(":")
+    pools = {
+        name: {"nodeSelector": {"branchmerge.dev/pool": name}, **ON_GPU_NODES, **SMALL} for name in ("gpu-a", "gpu-b")
+    }
+    everywhere = {"nodeSelector": {}, **ON_GPU_NODES, **SMALL}
+    return {
+        "watchNamespace": namespace,
+        "trainer": {"image": {"repository": repository, "tag": tag}, "sharedMemory": "16Mi"},
+        "pools": pools | {"gpu": everywhere, "cpu": {"nodeSelector": {"branchmerge.dev/pool": "cpu"}, **SMALL}},
+        "defaultPool": {"nodeSelector": {"branchmerge.dev/pool": "cpu"}, **SMALL},
+        "leaderElection": {"leaseSeconds": 6, "renewSeconds": 2},
+        "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}},
+    }
+
+
+def quick_job(name: str, quick: Quick | None = None, **spec: Any) -> Object:
+    """A job of two branches, one merge and an evaluation, with parts of its spec replaced."""
+    return {
+        "apiVersion": "branchmerge.dev/v1alpha1",
+        "kind": "DistillationJob",
+        "metadata": {"name": name},
+        "spec": {
+            "student": {"model": "student"},
+            "training": {"globalBatchSize": 8, "checkpoint": {"gracePeriodSeconds": 20}},
+            "branches": [
+                {"name": branch, "data": {"sources": [{"path": f"{branch}.jsonl"}]}} for branch in ("math", "coding")
+            ],
+            "merge": {"recipe": [{"name": "final", "method": "linear", "models": ["math", "coding"]}]},
+            "evaluation": {
+                "models": ["student", "merged"],
+                "suites": [{"name": "house", "path": "house.jsonl", "method": "exact"}],
+            },
+            "retry": {"backoffSeconds": 1},
+            "workspace": {"persistentVolumeClaim": {"claimName": CLAIM}},
+            "podTemplate": {"env": [{"name": "QUICK", "value": json.dumps(quick or {})}]},
+            **spec,
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A namespace with an operator of its own.
+
+    Attributes:
+        kubectl: as the cluster's administrator.
+        namespace: of the operator and its jobs.
+        folder: of this machine, which is the workspace.
+        release: the operator.
+    """
+
+    kubectl: Kubectl
+    namespace: str
+    folder: Path
+    release: Release
+
+    def apply(self, job: Object) -> None:
+        """Apply a job."""
+        self.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=json.dumps(job))
+
+    def patch(self, name: str, **spec: Any) -> None:
+        """Change parts of a job's spec."""
+        patch = json.dumps({"spec": spec})
+        self.kubectl("patch", "distillationjob", name, "-n", self.namespace, "--type=merge", "--patch", patch)
+
+    def delete(self, name: str) -> None:
+        """Delete a job, and wait until it is gone."""
+        self.kubectl("delete", "distillationjob", name, "-n", self.namespace, "--timeout=60s")
+
+    def status(self, name: str) -> Status:
+        """A job's status; empty before there is one."""
+        status: Status = self.kubectl.get("distillationjob", name, self.namespace).get("status", {})
+        return status
+
+    def stage(self, name: str, stage: str) -> Status:
+        """A stage's entry in a job's status; empty before there is one."""
+        return next((each for each in self.status(name).get("stages", []) if each["name"] == stage), {})
+
+    def wait(self, name: str, good: Callable[[Status], bool], *, timeout: float = 90) -> Status:
+        """Wait until a job's status is good, and return it; `timeout` in seconds."""
+        found = self.kubectl.wait(
+            "distillationjob",
+            name,
+            lambda job: good(job.get("status", {})),
+            namespace=self.namespace,
+            timeout=timeout,
+        )
+        status: Status = found["status"]
+        return status
+
+    def wait_phase(self, name: str, phase: str, *, timeout: float = 90) -> Status:
+        """Wait until a job is in a phase, and return its status; another end is an error at once."""
+
+        def there(status: Status) -> bool:
+            now = status.get("phase")
+            assert now == phase or now not in {"Succeeded", "Failed"}, status["conditions"]
+            return now == phase
+
+        return self.wait(name, there, timeout=timeout)
+
+    def wait_stage(self, name: str, stage: str, state: str, *, timeout: float = 60) -> Status:
+        """Wait until a stage is in a state, and return its entry."""
+
+        def there() -> Status | None:
+            found = self.stage(name, stage)
+            return found if found.get("state") == state else None
+
+        found = until(f"{stage} of {name} to be {state}", there, timeout=timeout, interval=0.2)
+        assert found is not None
+        return found
+
+    def wait_steps(self, stage: str, count: int, *, timeout: float = 60) -> None:
+        """Wait until attempts of a stage have done that many steps in all."""
+        until(f"{count} steps of {stage}", lambda: len(self.steps(stage)) >= count, timeout=timeout, interval=0.1)
+
+    def steps(self, stage: str, job: str = "") -> list[int]:
+        """The steps that attempts of a stage have done, in their order; of every job, or of one."""
+        lines = [line for log in self.folder.glob(f"{job or '*'}/steps.log") for line in log.read_text().splitlines()]
+        return [int(step) for name, step in map(str.split, lines) if name == stage]
+
+    def children(self, name: str) -> list[Object]:
+        """The objects that execute a job's attempts, oldest first."""
+        found = self.kubectl.find("jobs,pytorchjobs", self.namespace, f"branchmerge.dev/job={name}")
+        return sorted(found, key=lambda child: str(child["metadata"]["creationTimestamp"]))
+
+    def pods(self, name: str) -> list[Object]:
+        """The pods of a job's attempts."""
+        return self.kubectl.find("pods", self.namespace, f"branchmerge.dev/job={name}")
+
+    def events(self, name: str) -> list[tuple[str, str]]:
+        """(reason, note) of a job's events, oldest first."""
+        found = self.kubectl.find("events.events.k8s.io", self.namespace)
+        ours = [each for each in found if each["regarding"].get("name") == name]
+        return [(each["reason"], each["note"]) for each in sorted(ours, key=lambda each: str(each["eventTime"]))]
+
+    def operator_pods(self) -> list[str]:
+        """Names of the operator's pods that are not being deleted."""
+        found = self.kubectl.find("pods", self.namespace, "app.kubernetes.io/component=operator")
+        return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def leader(self) -> str:
+        """The replica that holds the lease; empty where none does."""
+        lease = self.kubectl.get("lease", self.release.deployment, self.namespace)
+        return str(lease["spec"].get("holderIdentity") or "")
+
+
+def seconds_since(start: float) -> float:
+    """Seconds on the monotonic clock."""
+    return time.monotonic() - start
