@@ -14,17 +14,13 @@ from appliedjob import AppliedJob
 from branchmerge.core.model import FailureClass
 from builders import make_document
 from commandline import CommandLine
+from limiteduser import write_kubeconfig
 from localcluster.controlplane import ControlPlane
 from localcluster.kubectl import Kubectl, has_condition
 
 ROOT = Path(__file__).parents[2]
 CRD = "distillationjobs.branchmerge.dev"
-READER = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "Role",
-    "metadata": {"name": "reader"},
-    "rules": [{"apiGroups": ["branchmerge.dev"], "resources": ["distillationjobs"], "verbs": ["get"]}],
-}
+ASK = ": ask the cluster's administrator for this right"
 
 
 @pytest.fixture(scope="module")
@@ -246,28 +242,21 @@ def test_a_cluster_that_is_not_reached(
     assert run.stderr.count("\n") == 1
 
 
-def test_who_may_read_the_job_alone_sees_its_status_and_is_told_what_else_is_needed(
-    line: CommandLine, training: AppliedJob
+@pytest.mark.parametrize(
+    ("arguments", "code", "denied", "advice"),
+    [
+        pytest.param(["status", "tiny"], 0, "", "", id="status needs no more"),
+        pytest.param(["status", "tyni"], 64, "no job 'tyni'", "correct the name or the namespace", id="a wrong name"),
+        pytest.param(["suspend", "tiny"], 1, 'cannot patch resource "distillationjobs"', ASK, id="suspend"),
+        pytest.param(["logs", "tiny", "train/math"], 1, 'cannot list resource "pods"', ASK, id="logs"),
+    ],
+)
+def test_who_may_get_the_job_and_nothing_else_is_told_which_right_is_missing(
+    line: CommandLine, training: AppliedJob, arguments: list[str], code: int, denied: str, advice: str
 ) -> None:
     config = line.folder / "kubeconfig"
-    config.write_text(yaml.safe_dump(kubeconfig_of_reader(training.kubectl, training.namespace)))
-    assert line.type("status", "tiny", "--cluster", KUBECONFIG=str(config)).returncode == 0
-    for command, verb, resource in (
-        (("suspend", "tiny"), "patch", "distillationjobs"),
-        (("logs", "tiny", "train/math"), "list", "pods"),
-    ):
-        run = line.type(*command, "--cluster", KUBECONFIG=str(config))
-        assert run.returncode == 1
-        assert f'cannot {verb} resource "{resource}"' in run.stderr
-        assert run.stderr.endswith(": ask the cluster's administrator for this right\n")
-
-
-def kubeconfig_of_reader(kubectl: Kubectl, namespace: str) -> dict:
-    """A kubeconfig whose user may get jobs of the namespace, which is the context's."""
-    kubectl("create", "serviceaccount", "reader", "-n", namespace)
-    kubectl.apply({**READER, "metadata": {"name": "reader", "namespace": namespace}})
-    kubectl("create", "rolebinding", "reader", "-n", namespace, "--role=reader", f"--serviceaccount={namespace}:reader")
-    config = yaml.safe_load(kubectl.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": kubectl("create", "token", "reader", "-n", namespace).strip()}
-    config["contexts"][0]["context"]["namespace"] = namespace
-    return config
+    write_kubeconfig(config, training.kubectl, training.namespace, {"distillationjobs": ["get"]})
+    run = line.type(*arguments, "--cluster", KUBECONFIG=str(config))
+    assert run.returncode == code
+    assert denied in run.stderr
+    assert run.stderr.strip().endswith(advice)

@@ -13,10 +13,17 @@ import pytest
 from appliedjob import AppliedJob
 from commandline import CommandLine
 from deployment.workspace import job_namespace
+from limiteduser import write_kubeconfig
 from localcluster.cluster import Cluster
 from localcluster.kubectl import Object, has_condition
 
 ROOT = Path(__file__).parents[2]
+RIGHTS = {
+    "distillationjobs": ["get"],
+    "jobs": ["get"],
+    "pods": ["create", "delete", "get", "list"],
+    "pods/log": ["get"],
+}
 COUNTS = """
     for number in 1 2 3 4; do echo line $number of node $PET_NODE_RANK; sleep 0.3; done
     [ "$PET_NODE_RANK" != 0 ] || sleep 8  # its end would take the other one away
@@ -35,8 +42,10 @@ def job(cluster: Cluster, tmp_path: Path) -> Iterator[AppliedJob]:
 
 
 @pytest.fixture
-def line(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+def line(job: AppliedJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """What a person types who may do in the job's namespace what these commands need, and nothing else."""
+    write_kubeconfig(tmp_path / "kubeconfig", job.kubectl, job.namespace, RIGHTS)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     return CommandLine(tmp_path)
 
 

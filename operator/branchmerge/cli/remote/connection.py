@@ -53,14 +53,16 @@ class Connection:
             raise InputError(await self._absence()) from None
 
     async def _absence(self) -> str:
-        """Why the job is not found, and which ones are."""
+        """Why the job is not found, and which ones are, as far as the person may list them."""
+        problem = f"JOB: no job {self.name!r} in {self.place}"
         try:
             here, _ = await self.cluster.list(DISTILLATION_JOBS, self.namespace)
         except NotFoundError:
             return (
                 f"{self.choice}: this cluster knows no {KIND}s: install the operator's chart, or name another context"
             )
-        problem = f"JOB: no job {self.name!r} in {self.place}"
+        except ClusterError:
+            return f"{problem}: correct the name or the namespace"
         if here:
             return f"{problem}: use one of {', '.join(_names(here))}"
         elsewhere = sorted({job["metadata"]["namespace"] for job in await self._everywhere()})
@@ -70,7 +72,7 @@ class Connection:
         try:
             return (await self.cluster.list(DISTILLATION_JOBS, None))[0]
         except ClusterError:
-            return []  # who may only see one namespace is told of that one
+            return []  # who may list one namespace is told of that one
 
 
 @dataclass(frozen=True, slots=True)

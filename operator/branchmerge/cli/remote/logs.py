@@ -1,4 +1,7 @@
-"""`branchmerge logs` of a stage on a cluster. Needs the rights to get the job, list pods and get their logs."""
+"""`branchmerge logs` of a stage on a cluster.
+
+Needs the rights to get the job, list pods and get their logs: Kubernetes' role `view`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,12 @@ from branchmerge.api.status import StageState, StageStatus
 from branchmerge.cli.console import failed, remark
 from branchmerge.cli.place import RemoteJob
 from branchmerge.cli.remote.connection import Connection, JobObject, connected
-from branchmerge.cli.remote.pods import Raw, has_started, pods_by_node, why_waiting
+from branchmerge.cli.remote.pods import has_started, pods_by_node, why_waiting
 from branchmerge.core.naming import child_name
 from branchmerge.kube.cluster import PODS
 from branchmerge.kube.labels import JOB_LABEL
 from branchmerge.kube.manifests import CHILD_KINDS
+from branchmerge.kube.raw import Raw
 
 _CONTAINERS = {kind.kind: kind.container for kind in CHILD_KINDS}
 _POLL_SECONDS = 1.0

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from branchmerge.kube.labels import REPLICA_INDEX_LABEL
+from branchmerge.kube.raw import Raw
 
 _HOPELESS = frozenset(
     {"CreateContainerConfigError", "ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"}
 )
-
-Raw = Mapping[str, Any]
 
 
 def pods_by_node(pods: Iterable[Raw], child: str) -> dict[int, Raw]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from branchmerge.api.resource import API_VERSION, KIND
 from branchmerge.api.stage import WORKSPACE_ENV
+from branchmerge.kube.raw import Raw
 
 CONTAINER = "read"
 LIMIT_BYTES = 8 << 20
@@ -35,8 +35,6 @@ _KEPT_OF_POD = (
 )
 _KEPT_OF_CONTAINER = ("image", "imagePullPolicy", "securityContext")
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "64Mi"}}
-
-Raw = Mapping[str, Any]
 
 
 class UnreadableError(ValueError):

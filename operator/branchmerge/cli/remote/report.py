@@ -1,6 +1,6 @@
 """`branchmerge report` of a job on a cluster.
 
-Needs the rights to get the job and its report's Job, and to create, get, log and delete pods.
+Needs the rights to get the job and its report's Job, and to create, get, log and delete pods: Kubernetes' role `edit`.
 """
 
 from __future__ import annotations
