@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from branchmerge.api.compute import Resources
 from branchmerge.api.resource import DistillationJob
 from branchmerge.api.stage import WORKSPACE_ENV
+from branchmerge.core.threads import thread_environment
 from branchmerge.kube.settings import OperatorSettings, Pool
 
 WORKSPACE_MOUNT = "/workspace"
@@ -18,6 +19,9 @@ _TOKEN_FOLDER = "/var/run/secrets/branchmerge.dev"  # noqa: S105 - a folder, no 
 _TOKEN_SECONDS = 3600
 PROGRESS_AUDIENCE = "branchmerge.dev/progress"
 GRACE_SECONDS = 30
+
+_FACTORS = {"m": 1e-3, "k": 1e3, "Ki": 2.0**10}
+"""Suffix of a quantity -> factor; nothing has a million cores."""
 
 Manifest = dict[str, Any]
 
@@ -80,7 +84,7 @@ def _container(work: Work, job: DistillationJob, pool: Pool, settings: OperatorS
         "image": settings.trainer_image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": list(work.command),
-        "env": _environment(work, job),
+        "env": _environment(work, job, pool),
         "resources": _container_resources(work.resources, pool),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -92,10 +96,14 @@ def _container(work: Work, job: DistillationJob, pool: Pool, settings: OperatorS
     }
 
 
-def _environment(work: Work, job: DistillationJob) -> list[Manifest]:
-    """One entry a name. The spec may move HOME and HF_HOME; names that are the operator's it cannot hold."""
+def _environment(work: Work, job: DistillationJob, pool: Pool) -> list[Manifest]:
+    """One entry a name. The spec may set HOME, HF_HOME and threads anew; names that are the operator's it cannot hold.
+
+    Ranks share the cores that their pod requests: what a node has besides may be somebody else's.
+    """
     environment = {
         **work.environment,
+        **thread_environment(cores_of(work.resources.cpu or pool.cpu), work.resources.ranks_per_node),
         WORKSPACE_ENV: workspace_root(job),
         "HOME": "/tmp",  # noqa: S108 - an emptyDir of the pod; the root file system is read-only
         "HF_HOME": "/tmp/huggingface",  # noqa: S108
@@ -105,6 +113,12 @@ def _environment(work: Work, job: DistillationJob) -> list[Manifest]:
         environment["KUBEFLOW_TRAINER_SERVER_TOKEN"] = f"{_TOKEN_FOLDER}/token"
     by_name = {name: {"name": name, "value": value} for name, value in environment.items()}
     return [*(by_name | {each.name: _plain(each) for each in job.spec.pod_template.env}).values()]
+
+
+def cores_of(quantity: str) -> float:
+    """A quantity of CPU as a number of cores: `2`, `1.5` or, in thousandths, `1500m`."""
+    number = quantity.rstrip("".join(_FACTORS))
+    return float(number) * _FACTORS.get(quantity[len(number) :], 1.0)
 
 
 def _container_resources(resources: Resources, pool: Pool) -> Manifest:

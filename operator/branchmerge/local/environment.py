@@ -23,14 +23,6 @@ _LOOPBACK = "127.0.0.1"
 _FOREIGN_PREFIXES = ("BRANCHMERGE_", "KUBEFLOW_TRAINER_", "LOCAL_", "MASTER_", "PET_", "TORCHELASTIC_")
 _FOREIGN_NAMES = frozenset({"RANK", "WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE"})
 """A command line that itself runs inside a distributed job must not hand that job's place on."""
-_THREAD_POOLS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "RAYON_NUM_THREADS",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +101,9 @@ def of_node(folder: Path, node: int) -> dict[str, str]:
     }
 
 
-def compute(threads: int, gpus: Sequence[str]) -> dict[str, str]:
-    """Threads of each rank, and the accelerators of a node; without any it sees none, as a pod that asks for none.
-
-    A thread that waits leaves its core to others: on a busy machine one that spins makes a stage ten times slower.
-    """
-    return {
-        **{pool: str(threads) for pool in _THREAD_POOLS},
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "CUDA_VISIBLE_DEVICES": ",".join(gpus),
-    }
+def accelerators(gpus: Sequence[str]) -> dict[str, str]:
+    """The accelerators of a node; without any it sees none, as a pod that asks for none."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
 
 
 def free_port() -> int:

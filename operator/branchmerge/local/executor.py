@@ -19,6 +19,7 @@ from branchmerge.api.resource import DistillationJob
 from branchmerge.api.stage import Outcome
 from branchmerge.core.model import Attempt, Discard, FailureClass, Observation, Start, Stop
 from branchmerge.core.naming import child_name
+from branchmerge.core.threads import thread_environment
 from branchmerge.local import environment, processes
 from branchmerge.local.attempts import RECORD_FILE, AttemptRecord, AttemptStore, End, StopRequest
 from branchmerge.local.capacity import Capacity
@@ -147,11 +148,11 @@ class LocalExecutor:
     def _spawn(self, record: AttemptRecord, common: dict[str, str], shape: Shape) -> None:
         folder = self._store.folder(record.child)
         gpus_per_node = len(record.demand.gpus) // shape.nodes
-        threads = max(1, record.demand.cores // shape.ranks)
+        threads = thread_environment(record.demand.cores, shape.ranks)
         started = []
         for node in range(shape.nodes):
             gpus = record.demand.gpus[node * gpus_per_node : (node + 1) * gpus_per_node]
-            environ = common | environment.of_node(folder, node) | environment.compute(threads, gpus)
+            environ = common | environment.of_node(folder, node) | threads | environment.accelerators(gpus)
             try:
                 handle = processes.start(self.command, environ, NodeFiles.of(folder, node).log)
             except OSError as error:
