@@ -134,7 +134,7 @@ def test_suspend_and_resume_of_a_local_run_name_what_does_it(tmp_path: Path) -> 
 
 def test_logs_of_a_stage(here: CliRunner) -> None:
     result = here.invoke(app, ["logs", "job.yaml", "train/math"])
-    assert (result.exit_code, result.output) == (0, "Completed: \n")
+    assert (result.exit_code, result.output) == (0, "step 1/2\nstep 2/2\nCompleted: \n")
 
 
 def test_logs_that_are_followed_end_with_the_attempt(tmp_path: Path) -> None:
@@ -143,7 +143,8 @@ def test_logs_that_are_followed_end_with_the_attempt(tmp_path: Path) -> None:
     run = line.begin("run", "job.yaml")
     line.wait_for_step("curate/math", 1)
     followed = line.type("logs", "job.yaml", "curate/math", "--follow")
-    assert (followed.returncode, followed.stdout) == (0, "Completed: \n")
+    assert followed.returncode == 0
+    assert followed.stdout.splitlines() == [*(f"step {number}/60" for number in range(1, 61)), "Completed: "]
     assert line.steps()["curate/math 60"] == 1
     run.communicate(timeout=60)
 

@@ -58,9 +58,7 @@ class Connection:
         try:
             here, _ = await self.cluster.list(DISTILLATION_JOBS, self.namespace)
         except NotFoundError:
-            return (
-                f"{self.choice}: this cluster knows no {KIND}s: install the operator's chart, or name another context"
-            )
+            return f"{self.choice}: this cluster knows no {KIND}s: install the chart, or name another context"
         except ClusterError:
             return f"{problem}: correct the name or the namespace"
         if here:
