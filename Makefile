@@ -48,9 +48,13 @@ demo: $(INSTALLED) ## Run the mini DistillationJob on this machine, from nothing
 test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours
 	$(RUN) pytest $(PYTEST_ARGS)
 
-.PHONY: test-cluster
-test-cluster: $(INSTALLED) ## Run the tests on a real Kubernetes that is brought up here (Linux, root; slow the first time)
-	$(RUN) pytest tests/cluster
+.PHONY: cluster
+cluster: $(INSTALLED) ## Bring up a real three-node Kubernetes here, with the operator (Linux, root; no Docker)
+	@PYTHONPATH=tests $(RUN) python -m deployment up
+
+.PHONY: cluster-down
+cluster-down: $(INSTALLED) ## End that cluster and leave nothing of it
+	@PYTHONPATH=tests $(RUN) python -m deployment down
 
 .PHONY: kind
 kind: ## Bring up the operator in kind, with the mini job's data (needs docker, git, helm, kind, kubectl)
