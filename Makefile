@@ -10,6 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 INSTALLED := .venv/.installed
 DEMO := examples/mini/distillation.yaml
+TEST_PROCESSES ?= 2
 
 # Of `make kind`. The trainer's image takes gigabytes on each node that runs stages.
 KIND := branchmerge
@@ -45,8 +46,8 @@ demo: $(INSTALLED) ## Run the mini DistillationJob on this machine, from nothing
 	@$(RUN) branchmerge run $(DEMO)
 
 .PHONY: test
-test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours
-	$(RUN) pytest $(PYTEST_ARGS)
+test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours (the first time builds a Kubernetes: 15 minutes)
+	$(RUN) pytest --numprocesses $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 .PHONY: cluster
 cluster: $(INSTALLED) ## Bring up a real three-node Kubernetes here, with the operator (Linux, root; no Docker)

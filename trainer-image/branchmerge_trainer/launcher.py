@@ -22,6 +22,7 @@ from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ExitCode, Outcome
 from branchmerge_trainer.failures import Interrupted, RankError
 from branchmerge_trainer.hanging import stopped_even_if_hanging
+from branchmerge_trainer.signals import StopFlag
 
 RANK_OUTCOMES_ENV = "BRANCHMERGE_RANK_OUTCOMES"
 """Folder in which rank n leaves `n.json` when it does not end well."""
@@ -60,8 +61,10 @@ class Placement:
         )
 
 
-def launch(placement: Placement, grace_seconds: int, end: Callable[[BaseException], None]) -> None:
-    """Run the ranks of this node to their end. `end` ends this process at once, for the reason it is given.
+def launch(placement: Placement, grace_seconds: int, stop: StopFlag, end: Callable[[BaseException], None]) -> None:
+    """Run the ranks of this node to their end, unless `stop` is set before they start.
+
+    `end` ends this process at once, for the reason it is given.
 
     Raises RankError with the outcome of the rank that failed first, Interrupted where the attempt was stopped.
     """
@@ -85,6 +88,7 @@ def launch(placement: Placement, grace_seconds: int, end: Callable[[BaseExceptio
             shutdown_timeout=max(1, grace_seconds - _KILL_MARGIN_SECONDS),
         )
         try:
+            stop.check()
             with stopped_even_if_hanging(lambda: _end_without_ranks(end)):
                 elastic_launch(config, sys.executable)("-u", "-m", _RANK_MODULE)
         except SignalException as error:

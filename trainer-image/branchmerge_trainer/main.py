@@ -99,15 +99,15 @@ def _carry_out() -> StageResult | None:
         return done
     stop.install()
     if isinstance(config.task, TrainTask):
-        return _train(config, config.task.training, workspace)
+        return _train(config, config.task.training, workspace, stop)
     return run_stage(context)
 
 
-def _train(config: StageConfig, training: Training, workspace: Workspace) -> StageResult | None:
+def _train(config: StageConfig, training: Training, workspace: Workspace, stop: StopFlag) -> StageResult | None:
     """The result that rank 0 published. Other nodes may look before it did, and nobody reads theirs."""
     placement = Placement.from_env(os.environ)
     try:
-        launch(placement, training.checkpoint.grace_period_seconds, lambda why: os._exit(_failed(why)))
+        launch(placement, training.checkpoint.grace_period_seconds, stop, lambda why: os._exit(_failed(why)))
     except Interrupted:
         if workspace.result(config.output) is None:  # else the signal came too late to stop anything
             raise

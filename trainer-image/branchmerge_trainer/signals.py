@@ -10,6 +10,7 @@ from types import FrameType
 from branchmerge_trainer.failures import Interrupted
 
 _PR_SET_PDEATHSIG = 1
+_AT_ONCE = "stopped on request; finished work is kept"
 
 
 class StopFlag:
@@ -28,10 +29,19 @@ class StopFlag:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
+    def check(self) -> None:
+        """Raise `Interrupted` if the process was told to stop.
+
+        A library may have swallowed the exception of the signal itself: what is raised within a destructor, for one, is
+        lost.
+        """
+        if self.requested:
+            raise Interrupted(_AT_ONCE)
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         first, self.requested = not self.requested, True
         if self._at_once and first:
-            raise Interrupted("stopped on request; finished work is kept")
+            raise Interrupted(_AT_ONCE)
 
 
 def die_with_parent(parent: int | None = None) -> None:
