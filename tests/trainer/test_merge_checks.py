@@ -199,7 +199,8 @@ def test_a_disk_that_is_too_small_is_found_before(intact: Path) -> None:
 @pytest.mark.parametrize(
     ("location", "message"),
     [
-        ("s3://bucket/model", "no such folder"),
+        ("memory://nowhere/model", "no files of a model"),
+        ("odd://bucket/model", "Protocol not known: odd.*: choose another store"),
         ("./models/nowhere", "no such folder"),
         ("models/student/nowhere", "neither a folder nor a model of the Hub"),
     ],

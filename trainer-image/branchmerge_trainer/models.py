@@ -8,6 +8,7 @@ from pathlib import Path
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ModelRef
 from branchmerge_trainer.failures import TransientError
+from branchmerge_trainer.remote import fetch_model
 from branchmerge_trainer.weights import StoredTensor, read_weights
 from branchmerge_trainer.workspace import Workspace
 
@@ -30,17 +31,19 @@ _TEMPLATES_FOLDER = "additional_chat_templates"
 
 
 def model_folder(ref: ModelRef, workspace: Workspace) -> Path:
-    """The local folder of a model; one of the Hub is downloaded, or found in the cache.
+    """The local folder of a model; one of the Hub or of an object store is downloaded, or found where it was put.
 
-    Raises InputError where there is none, TransientError where the Hub cannot be reached.
+    Raises InputError where there is none, TransientError where it cannot be reached.
     """
     location = workspace.model(ref)
     if Path(location).is_dir():
         return Path(location)
-    if "://" in location or location.startswith(("/", ".")):
+    if "://" in location:
+        return fetch_model(ref.name, location, workspace.root, _DOWNLOADED)
+    if location.startswith(("/", ".")):
         raise InputError(
-            f"{ref.name}: {location}: no such folder: give a folder (relative paths start from {workspace.inputs}) "
-            "or a Hub id"
+            f"{ref.name}: {location}: no such folder: give a folder (relative paths start from {workspace.inputs}), "
+            "a Hub id or an fsspec URI"
         )
     return _download(ref, location)
 
