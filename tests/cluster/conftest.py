@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from capabilities import or_skip, speaking
 from deployment.bench import Bench, values
+from deployment.faultproxy import FaultProxy, fault_proxy
 from deployment.images import operator_image, quick_trainer_image
+from deployment.localoperator import LocalOperator
 from deployment.release import Release
 from deployment.workspace import job_namespace
 from localcluster.apionly import api_only
@@ -87,3 +90,21 @@ def bench(
         release.install(values(name))
         yield Bench(cluster.kubectl, name, folder, release)
         release.uninstall()
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Iterator[FaultProxy]:
+    """What stands between an operator and the API server, and spoils nothing until it is told to."""
+    plane = cluster.control_plane
+    with fault_proxy(f"https://{plane.host}:{plane.port}", plane.pki.certificate("ca.crt")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def operator(bench: Bench, proxy: FaultProxy, tmp_path: Path) -> Iterator[LocalOperator]:
+    """The bench's operator as a process behind the proxy, which is not started yet; its pods are gone meanwhile."""
+    bench.scale(0)
+    operator = LocalOperator(bench.release, proxy.url, tmp_path)
+    yield operator
+    operator.kill()
+    bench.scale(1)

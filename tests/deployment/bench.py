@@ -157,15 +157,22 @@ class Bench:
         ours = [each for each in found if each["regarding"].get("name") == name]
         return [(each["reason"], each["note"]) for each in sorted(ours, key=lambda each: str(each["eventTime"]))]
 
+    def scale(self, replicas: int) -> None:
+        """Have so many replicas of the operator; return when those too many are gone."""
+        self.kubectl("scale", f"deployment/{self.release.deployment}", "-n", self.namespace, f"--replicas={replicas}")
+        until(f"{replicas} replicas", lambda: len(self._operators()) <= replicas, timeout=60)
+
     def operator_pods(self) -> list[str]:
         """Names of the operator's pods that are not being deleted."""
-        found = self.kubectl.find("pods", self.namespace, "app.kubernetes.io/component=operator")
-        return [pod["metadata"]["name"] for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return [pod["metadata"]["name"] for pod in self._operators() if "deletionTimestamp" not in pod["metadata"]]
 
     def leader(self) -> str:
         """The replica that holds the lease; empty where none does."""
         lease = self.kubectl.get("lease", self.release.deployment, self.namespace)
         return str(lease["spec"].get("holderIdentity") or "")
+
+    def _operators(self) -> list[Object]:
+        return self.kubectl.find("pods", self.namespace, "app.kubernetes.io/component=operator")
 
 
 def seconds_since(start: float) -> float:

@@ -25,7 +25,7 @@ def trainer_image() -> Image:
 def quick_trainer_image() -> Image:
     """A trainer that keeps the contract of a stage and computes nothing: for what is the operator's alone."""
     base = base_image()
-    context = {"quick_trainer.py": CLONE / "tests" / "quick_trainer.py"}
+    context = {name: CLONE / "tests" / name for name in ("quick_trainer.py", "quick_cleanup.py")}
     dockerfile = Path(__file__).with_name("quick.Dockerfile")
     return Image(QUICK_TRAINER, dockerfile, context, {"PYTHON_IMAGE": base.name}, bases=(base,))
 

@@ -2,6 +2,7 @@
 ARG PYTHON_IMAGE
 FROM ${PYTHON_IMAGE}
 COPY quick_trainer.py /quick/branchmerge_trainer/__main__.py
+COPY quick_cleanup.py /quick/branchmerge_trainer/cleanup.py
 ENV PYTHONPATH=/quick PYTHONUNBUFFERED=1
 USER 65532:65532
 WORKDIR /tmp

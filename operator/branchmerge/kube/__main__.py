@@ -22,7 +22,8 @@ from branchmerge.kube.settings import OperatorSettings
 
 SETTINGS_ENV = "BRANCHMERGE_OPERATOR_SETTINGS"
 """Path of the settings as JSON."""
-_PORT = 8080
+PORT_ENV = "BRANCHMERGE_OPERATOR_PORT"
+"""Where health, metrics and progress are served. Default: 8080."""
 
 logger = logging.getLogger("branchmerge.kube")
 
@@ -54,8 +55,9 @@ async def _run(settings: OperatorSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     identity = os.environ.get("POD_NAME") or socket.gethostname()
     namespace = os.environ.get("POD_NAMESPACE", "default")
+    port = int(os.environ.get(PORT_ENV, "8080"))
     async with await Cluster.connect() as cluster:
-        await Operator(cluster, settings, namespace, identity).run(_PORT, stop)
+        await Operator(cluster, settings, namespace, identity).run(port, stop)
 
 
 if __name__ == "__main__":
