@@ -102,6 +102,8 @@ def publish(config: Json, workspace: Path) -> Json:
         "finishedAt": now(),
         "scores": [score] if config["stage"].startswith("evaluate/") else [],
     }
+    if config["stage"] == "inputs":
+        result["pins"] = [None] * len(config["task"]["inputs"])
     if config["stage"] == "report":
         for name in ("README.md", "report.html", "report.json"):
             (folder / name).write_text(f'{{"is": "{name}"}}')

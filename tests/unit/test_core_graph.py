@@ -12,7 +12,7 @@ from branchmerge.core.fingerprint import fingerprint
 from branchmerge.core.graph import build_graph
 from branchmerge.core.inputs import InputRef, inputs_of
 from branchmerge.core.model import Graph, Stage
-from builders import REMOVED, make_job
+from builders import REMOVED, make_job, make_result
 from world import World
 
 COMMIT = "c" * 40
@@ -236,3 +236,36 @@ def test_inputs_of_prompts_and_builtin_suites() -> None:
     )
     assert InputRef("branches/math/sources/0", "dataset", "acme/prompts", "v2") in inputs_of(job.spec)
     assert "suites/house" not in {ref.name for ref in inputs_of(job.spec)}
+
+
+def test_where_inputs_are_not_known_a_stage_resolves_them_first() -> None:
+    job = make_job(uid="job-1")
+    graph = build_graph(job, None, {})
+    assert [stage.name for stage in graph.stages if stage.fingerprint is not None] == ["inputs"]
+    assert {stage.name for stage in graph.stages if stage.needs == ("inputs",)} == {
+        "curate/math", "curate/coding", "curate/science", "evaluate/student",
+    }  # fmt: skip
+    assert graph.pins == {}
+
+
+def test_what_a_stage_resolves_counts_as_what_the_executor_knows() -> None:
+    job = make_job({"branches.2.data.sources": [{"path": "s3://bucket/rows.jsonl"}]}, uid="job-1")
+    stage = build_graph(job, None, {})["inputs"]
+    assert stage.key is not None
+    refs = inputs_of(job.spec)
+    resolved = [None if "://" in ref.location else f"{number:064x}" for number, ref in enumerate(refs)]
+    result = make_result(*stage.key).model_copy(update={"pins": resolved})
+
+    graph = build_graph(job, None, {stage.key: result})
+
+    pins = {ref.name: f"sha256:{pin}" for ref, pin in zip(refs, resolved, strict=True) if pin}
+    assert graph.pins == pins
+    known = build_graph(job, pins, {})
+    assert {each.name: each.fingerprint for each in known.stages} == {
+        each.name: each.fingerprint for each in graph.stages if each.name != "inputs"
+    }
+
+
+def test_another_job_of_the_same_name_resolves_its_inputs_anew() -> None:
+    first, second = (build_graph(make_job(uid=uid), None, {})["inputs"].fingerprint for uid in ("job-1", "job-2"))
+    assert first != second

@@ -45,6 +45,7 @@ class Findings:
     differences: list[Difference] = field(default_factory=list)
     gates: list[GateResult] = field(default_factory=list)
     verdict: str | None = None
+    pins: list[str | None] = field(default_factory=list)
     content: Sequence[str] | None = None
     """Files that are the content of the output, for its digest. Default: all."""
 
@@ -53,6 +54,7 @@ StageFunction = Callable[[Any, StageContext, Path], Findings]
 """(task, context, folder to fill) -> findings."""
 
 _STAGES: dict[StageKind, str] = {
+    StageKind.INPUTS: "branchmerge_trainer.inputs.stage",
     StageKind.CURATE: "branchmerge_trainer.curate.stage",
     StageKind.TRAIN: "branchmerge_trainer.train.stage",
     StageKind.MERGE: "branchmerge_trainer.merge.stage",
@@ -88,6 +90,7 @@ def run_stage(context: StageContext) -> StageResult:
         differences=findings.differences,
         gates=findings.gates,
         verdict=findings.verdict,
+        pins=findings.pins,
         versions=library_versions(),
     )
     publish(folder, result, config, workspace)

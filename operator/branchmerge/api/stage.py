@@ -55,6 +55,7 @@ class ExitCode(IntEnum):
 class StageKind(StrEnum):
     """The kinds of work, in the order of the pipeline."""
 
+    INPUTS = "inputs"
     CURATE = "curate"
     TRAIN = "train"
     MERGE = "merge"
@@ -69,6 +70,24 @@ class ModelRef(RecordModel):
     output: str | None = Field(None, description="Output folder of a stage, relative to the workspace.")
     model: str | None = Field(None, description="Hub id, path or URI, as the user wrote it.")
     revision: str | None = Field(None, description="Commit of a Hub model.")
+
+
+class InputToResolve(RecordModel):
+    """Something that the job reads from outside, by a name whose content may change."""
+
+    kind: Literal["model", "dataset", "file"] = Field(
+        description="`model`: Hub id, folder or URI. `dataset`: Hub id. `file`: path or URI."
+    )
+    location: str = Field(description="As the user wrote it.")
+    revision: str | None = Field(None, description="Branch, tag or commit of the Hub.")
+    field: str = Field(description="What messages call it.")
+
+
+class InputsTask(RecordModel):
+    """Inputs -> what they are now: a commit of the Hub or a content digest each, in `StageResult.pins`."""
+
+    kind: Literal[StageKind.INPUTS] = StageKind.INPUTS
+    inputs: list[InputToResolve]
 
 
 class CurateTask(RecordModel):
@@ -153,7 +172,9 @@ class ReportTask(RecordModel):
     accounts: list[StageAccount] = Field(default_factory=list)
 
 
-Task = Annotated[CurateTask | TrainTask | MergeTask | EvaluateTask | ReportTask, Field(discriminator="kind")]
+Task = Annotated[
+    InputsTask | CurateTask | TrainTask | MergeTask | EvaluateTask | ReportTask, Field(discriminator="kind")
+]
 
 
 class StageConfig(RecordModel):
@@ -224,6 +245,10 @@ class StageResult(RecordModel):
     differences: list[Difference] = Field(default_factory=list)
     gates: list[GateResult] = Field(default_factory=list)
     verdict: str | None = Field(None, description="One sentence for people, of a report.")
+    pins: list[str | None] = Field(
+        default_factory=list,
+        description="Of `inputs`, in the order of its task: commit, or sha256 of the content; none of a URI.",
+    )
     versions: dict[str, str] = Field(default_factory=dict, description="Library -> version that made the output.")
 
 

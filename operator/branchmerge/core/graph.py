@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from branchmerge.api.compute import Resources
-from branchmerge.api.data import Source
+from branchmerge.api.data import DataSpec, Source
 from branchmerge.api.evaluation import EvaluatedModels, Evaluation
 from branchmerge.api.merge import STUDENT, MergeStep
 from branchmerge.api.resource import MERGED, Branch, DistillationJob
 from branchmerge.api.stage import (
     CurateTask,
     EvaluateTask,
+    InputsTask,
+    InputToResolve,
     MergeTask,
     ModelRef,
     ReplaySource,
@@ -28,24 +30,28 @@ from branchmerge.core.ingredients import (
     Identity,
     curate_ingredients,
     evaluate_ingredients,
+    inputs_ingredients,
     merge_ingredients,
     report_ingredients,
     train_ingredients,
 )
-from branchmerge.core.inputs import Pins, inputs_of, source_name, suite_name, template_name
+from branchmerge.core.inputs import InputRef, Pins, inputs_of, pins_of, source_name, suite_name, template_name
 from branchmerge.core.model import Graph, Stage, StageKey
 from branchmerge.core.naming import output_folder
 
 
-def build_graph(job: DistillationJob, pins: Pins, results: Mapping[StageKey, StageResult]) -> Graph:
+def build_graph(job: DistillationJob, pins: Pins | None, results: Mapping[StageKey, StageResult]) -> Graph:
     """All stages of the job, as far as they are certain.
 
-    `pins` says what inputs were resolved to, `results` which stages are done: a branch's training is certain once the
-    rows that its curation makes are. The spec must have been checked with `api.support.unsupported`.
+    `pins` says what inputs were resolved to; None has a stage find that out, and nothing else is certain before.
+    `results` says which stages are done: a branch's training is certain once the rows that its curation makes are.
+    The spec must have been checked with `api.support.unsupported`.
     """
     refused = unsupported(job.spec)
     assert not refused, f"must be refused before it comes here: {'; '.join(refused)}"
     builder = _Builder(job, pins, results)
+    if pins is None:
+        builder.add_inputs()
     for branch in job.spec.branches:
         builder.add_curation(branch)
     for branch in job.spec.branches:
@@ -56,7 +62,7 @@ def build_graph(job: DistillationJob, pins: Pins, results: Mapping[StageKey, Sta
         for model in builder.evaluated(job.spec.evaluation):
             builder.add_evaluation(job.spec.evaluation, model)
     builder.add_report()
-    return Graph(tuple(builder.stages.values()))
+    return Graph(tuple(builder.stages.values()), builder.pins or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +76,49 @@ class _Model:
 class _Builder:
     """The stages so far. Each `add_…` relies on those before it."""
 
-    def __init__(self, job: DistillationJob, pins: Pins, results: Mapping[StageKey, StageResult]) -> None:
+    def __init__(self, job: DistillationJob, pins: Pins | None, results: Mapping[StageKey, StageResult]) -> None:
         self.stages: dict[str, Stage] = {}
+        self.pins = pins
+        self._uid = job.metadata.uid or ""
         self._spec = job.spec
-        self._pins = pins
         self._results = results
         self._inputs = {ref.name: ref for ref in inputs_of(job.spec)}
+        self._first: tuple[str, ...] = ()
+        """What everything needs that reads an input."""
+
+    def add_inputs(self) -> None:
+        """`inputs`, which finds out what the names of inputs stand for now."""
+        refs = list(self._inputs.values())
+        name = str(StageKind.INPUTS)
+        self._add(
+            StageKind.INPUTS,
+            None,
+            needs=(),
+            resources=Resources(),
+            ingredients=inputs_ingredients(refs, self._uid),
+            task=lambda: InputsTask(
+                inputs=[
+                    InputToResolve(kind=ref.kind, location=ref.location, revision=ref.revision, field=ref.name)
+                    for ref in refs
+                ]
+            ),
+        )
+        self._first = (name,)
+        key = self.stages[name].key
+        result = None if key is None else self._results.get(key)
+        self.pins = None if result is None else pins_of(refs, result.pins)
 
     def add_curation(self, branch: Branch) -> None:
         """`curate/<branch>`. Its task names the commits that Hub data sets were resolved to."""
         refs = [self._inputs[source_name(branch.name, index)] for index in range(len(branch.data.sources))]
-        sources = [
-            _at_commit(source, ref.commit(self._pins)) for source, ref in zip(branch.data.sources, refs, strict=True)
-        ]
+        pins = self.pins
         self._add(
             StageKind.CURATE,
             branch.name,
-            needs=(),
+            needs=self._first,
             resources=Resources(),
-            ingredients=curate_ingredients(branch.data, [ref.identity(self._pins) for ref in refs]),
-            task=lambda: CurateTask(branch=branch.name, data=branch.data.model_copy(update={"sources": sources})),
+            ingredients=None if pins is None else curate_ingredients(branch.data, [ref.identity(pins) for ref in refs]),
+            task=lambda: CurateTask(branch=branch.name, data=_at_commits(branch.data, refs, pins or {})),
         )
 
     def add_training(self, branch: Branch) -> None:
@@ -160,16 +189,19 @@ class _Builder:
 
     def add_evaluation(self, evaluation: Evaluation, model: _Model) -> None:
         """`evaluate/student`, `evaluate/specialist/<branch>` or `evaluate/merged`."""
-        needs = () if model.maker is None else (model.maker,)
+        needs = self._first if model.maker is None else (model.maker,)
         upstream = self._upstream(needs)
         suites = {suite.name: self._identity(suite_name(suite.name)) or {} for suite in evaluation.suites}
-        student = self._student_identity() if model.maker is None else None
         self._add(
             StageKind.EVALUATE,
             model.title,
             needs=needs,
             resources=evaluation.resources or Resources(),
-            ingredients=None if upstream is None else evaluate_ingredients(evaluation, suites, student, upstream),
+            ingredients=None
+            if upstream is None
+            else evaluate_ingredients(
+                evaluation, suites, self._student_identity() if model.maker is None else None, upstream
+            ),
             task=lambda: EvaluateTask(
                 model=self._ref(model), suites=evaluation.suites, engine=evaluation.engine, seed=evaluation.seed
             ),
@@ -218,10 +250,10 @@ class _Builder:
         self.stages[name] = stage
 
     def _student_identity(self) -> Identity:
-        return self._inputs[STUDENT].identity(self._pins)
+        return self._inputs[STUDENT].identity(self.pins or {})
 
     def _identity(self, name: str) -> Identity | None:
-        return self._inputs[name].identity(self._pins) if name in self._inputs else None
+        return self._inputs[name].identity(self.pins or {}) if name in self._inputs else None
 
     def _digest(self, name: str) -> str | None:
         """Content digest of a stage's output, once it is there."""
@@ -230,9 +262,15 @@ class _Builder:
         return None if result is None else result.digest
 
     def _upstream(self, names: tuple[str, ...]) -> dict[str, str] | None:
-        """Fingerprints of these stages, or None while one of them is not certain."""
-        known = {name: known_by for name in names if (known_by := self.stages[name].fingerprint) is not None}
-        return known if len(known) == len(names) else None
+        """Fingerprints of these stages, or None while one of them is not certain.
+
+        What inputs are is told by what they are, not by the stage that found it out.
+        """
+        if self.pins is None:
+            return None
+        made = [name for name in names if name not in self._first]
+        known = {name: known_by for name in made if (known_by := self.stages[name].fingerprint) is not None}
+        return known if len(known) == len(made) else None
 
     def _recipe_model(self, name: str) -> _Model:
         """The model that a recipe calls by this name."""
@@ -251,7 +289,7 @@ class _Builder:
 
     def _student(self) -> ModelRef:
         student = self._inputs[STUDENT]
-        return ModelRef(name=STUDENT, model=student.location, revision=student.commit(self._pins))
+        return ModelRef(name=STUDENT, model=student.location, revision=student.commit(self.pins or {}))
 
     def _output(self, name: str) -> str:
         output = self.stages[name].output
@@ -262,6 +300,12 @@ class _Builder:
         """What comes after the kind in a stage's name -> output folder, for all stages of the kind."""
         prefix = f"{kind}/"
         return {name.removeprefix(prefix): self._output(name) for name in self.stages if name.startswith(prefix)}
+
+
+def _at_commits(data: DataSpec, refs: Sequence[InputRef], pins: Pins) -> DataSpec:
+    """The branch's data, its Hub data sets at the commits that they were resolved to."""
+    sources = [_at_commit(source, ref.commit(pins)) for source, ref in zip(data.sources, refs, strict=True)]
+    return data.model_copy(update={"sources": sources})
 
 
 def _at_commit(source: Source, commit: str | None) -> Source:

@@ -18,6 +18,7 @@ from branchmerge.api.merge import Merge, MergeStep
 from branchmerge.api.stage import StageKind
 from branchmerge.api.training import Training
 from branchmerge.core.fingerprint import Ingredients, ingredients_of
+from branchmerge.core.inputs import InputRef
 
 Identity = Mapping[str, str]
 """What stands for an input; see `InputRef.identity`."""
@@ -25,6 +26,12 @@ Upstream = Mapping[str, str]
 """Stage name -> fingerprint."""
 
 _HOW_NOT_WHAT = {"checkpoint", "micro_batch_size", "gradient_checkpointing"}
+
+
+def inputs_ingredients(refs: Sequence[InputRef], job: str) -> Ingredients:
+    """What inputs are. Names whose content may change are looked up anew for each job: `job` is its uid."""
+    named = [_without_none({"kind": ref.kind, "location": ref.location, "revision": ref.revision}) for ref in refs]
+    return ingredients_of(StageKind.INPUTS, inputs=named, job=job)
 
 
 def curate_ingredients(data: DataSpec, sources: Sequence[Identity]) -> Ingredients:
@@ -96,6 +103,10 @@ def _source(source: Source, identity: Identity) -> dict[str, Any]:
 
 def _suite(suite: Suite, identity: Identity) -> dict[str, Any]:
     return {**_plain(suite, exclude={"name", "path", "role"}), **identity}
+
+
+def _without_none(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _plain(model: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from branchmerge.api.data import HubDataset, Source
 from branchmerge.api.resource import Spec
+
+_SHA256_LENGTH = 64
 
 Pins = Mapping[str, str]
 """Input name -> what it was resolved to: a bare commit on the Hub, or a content digest `sha256:<hex>`."""
@@ -40,6 +42,12 @@ class InputRef:
         if pin is None:
             return self.revision
         return None if ":" in pin else pin
+
+
+def pins_of(refs: Sequence[InputRef], resolved: Sequence[str | None]) -> dict[str, str]:
+    """Pins from what the stage `inputs` says of these inputs; see `StageResult.pins`."""
+    found = zip(refs, resolved, strict=True)
+    return {ref.name: f"sha256:{text}" if len(text) == _SHA256_LENGTH else text for ref, text in found if text}
 
 
 def inputs_of(spec: Spec) -> tuple[InputRef, ...]:

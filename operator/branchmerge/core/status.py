@@ -25,6 +25,7 @@ from branchmerge.core.model import Attempt, FailureClass, JobState, Observation,
 from branchmerge.core.verdict import ENDED
 
 WEIGHTS = {
+    StageKind.INPUTS: 1,
     StageKind.CURATE: 2,
     StageKind.TRAIN: 20,
     StageKind.MERGE: 3,
@@ -37,6 +38,7 @@ _REASON_LENGTH = 1024
 _EVALUATE = f"{StageKind.EVALUATE}/"
 
 _PHASES = {
+    StageKind.INPUTS: Phase.CURATING,
     StageKind.CURATE: Phase.CURATING,
     StageKind.TRAIN: Phase.TRAINING,
     StageKind.MERGE: Phase.MERGING,
@@ -59,7 +61,7 @@ def job_status(job: DistillationJob, plan: Plan, observation: Observation, previ
         start_time=observation.started_at,
         completion_time=_completion_time(plan, observation, previous),
         conditions=conditions(job, plan, observation, previous.conditions if previous else ()),
-        pins=[Pin(name=name, digest=digest) for name, digest in sorted(observation.pins.items())],
+        pins=[Pin(name=name, digest=digest) for name, digest in sorted((observation.pins or {}).items())],
         stages=[_stage(decision, observation.now) for decision in plan.decisions],
         scores=_scores(plan),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from branchmerge.api.base import RecordModel
+from branchmerge.api.content import content_digest, content_files
 from branchmerge.api.errors import InputError
 from branchmerge.core.inputs import InputRef
 from branchmerge.local.files import read_record, write_atomic
@@ -17,8 +18,6 @@ from branchmerge.local.locations import is_uri, local_path, may_be_hub_id
 from branchmerge.local.problems import JobInputError
 
 _CHUNK_BYTES = 1 << 22
-_NO_CONTENT = frozenset({".md"})
-"""Files of a model folder that nothing is computed from."""
 
 ByteListener = Callable[[str, int, int], None]
 """(name of the input, bytes read, bytes in all)."""
@@ -101,8 +100,7 @@ class PinResolver:
         return commit
 
     def _digest(self, name: str, path: Path) -> str:
-        """sha256 (hex) of a file's bytes; of a folder's file names and digests."""
-        files = list(_content(path)) if path.is_dir() else [path]
+        files = content_files(path)
         total = sum(file.stat().st_size for file in files)
         done = 0
         digests = {}
@@ -111,10 +109,7 @@ class PinResolver:
                 done += count
                 self._listener(name, done, total)
             digests[file] = self._new.files[str(file.absolute())].sha256
-        if not path.is_dir():
-            return digests[path]
-        lines = [f"{file.relative_to(path).as_posix()}\0{digest}\n" for file, digest in digests.items()]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return content_digest(path, digests)
 
     def _read(self, file: Path) -> Iterator[int]:
         """Digest a file unless that is known; yields counts of bytes as they are done."""
@@ -132,10 +127,3 @@ class PinResolver:
         self._new.files[key] = FileDigest(
             size=stat.st_size, mtime_ns=stat.st_mtime_ns, inode=stat.st_ino, sha256=digest.hexdigest()
         )
-
-
-def _content(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and path.suffix not in _NO_CONTENT:
-            yield path

@@ -1,0 +1,1 @@
+"""What the names of a job's inputs stand for at this moment."""
