@@ -44,6 +44,8 @@ class Graph:
     """All stages of a job; every stage comes after those that it needs."""
 
     stages: tuple[Stage, ...]
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """Input -> commit or content digest that it is known by; empty while a stage resolves them."""
 
     def __getitem__(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
@@ -89,7 +91,9 @@ class Attempt:
     first_step_at: datetime | None = None
     failure: FailureClass | None = None
     reason: str = ""
+    """Why it ended as it did, or why it has not begun to work; a CamelCase word."""
     message: str = ""
+    """The same in a sentence for people."""
     gpus: int = 0
     child_kind: str = ""
     child_name: str = ""
@@ -105,6 +109,11 @@ class Attempt:
         """Whether it still holds resources."""
         return self.state in (AttemptState.RUNNING, AttemptState.STOPPING)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it was started and cannot work yet, for want of room or of something that it needs."""
+        return self.state is AttemptState.RUNNING and bool(self.reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -113,12 +122,14 @@ class Observation:
     now: datetime
     attempts: tuple[Attempt, ...] = ()
     results: Mapping[StageKey, StageResult] = field(default_factory=dict)
-    pins: Mapping[str, str] = field(default_factory=dict)
-    """Input (see `inputs.inputs_of`) -> commit or content digest that it was resolved to."""
+    pins: Mapping[str, str] | None = field(default_factory=dict)
+    """Input (see `inputs.inputs_of`) -> commit or content digest that it was resolved to. None: a stage does that."""
     started_at: datetime | None = None
     """When the job started; the deadline counts from here."""
     forgiven_before: datetime | None = None
     """Attempts that ended before this moment no longer spend budgets: a person asked to try again."""
+    obstacles: Mapping[str, str] = field(default_factory=dict)
+    """Stage -> why its next attempt could not be started when that was tried last."""
 
 
 @dataclass(frozen=True, slots=True)
