@@ -42,6 +42,7 @@ class World:
         self.attempts: dict[AttemptId, Attempt] = {}
         self.results: dict[StageKey, StageResult] = {}
         self.pins: dict[str, str] = {}
+        self.obstacles: dict[str, str] = {}
         self.starts: list[AttemptId] = []
         self.gpus = 0
         self.gates_pass = True
@@ -59,6 +60,7 @@ class World:
             pins=dict(self.pins),
             started_at=self.started_at,
             forgiven_before=self.forgiven_before,
+            obstacles=dict(self.obstacles),
         )
 
     def plan(self) -> Plan:

@@ -133,9 +133,20 @@ class Bench:
         assert found is not None
         return found
 
-    def wait_steps(self, stage: str, count: int, *, timeout: float = 60) -> None:
-        """Wait until attempts of a stage have done that many steps in all."""
-        until(f"{count} steps of {stage}", lambda: len(self.steps(stage)) >= count, timeout=timeout, interval=0.1)
+    def wait_reason(self, name: str, stage: str, *words: str, timeout: float = 60) -> Status:
+        """Wait until a stage says why it stands where it stands in these words, and return its entry."""
+
+        def there() -> Status | None:
+            found = self.stage(name, stage)
+            return found if all(word in found.get("reason", "") for word in words) else None
+
+        found = until(f"{stage} of {name} to say {words}", there, timeout=timeout, interval=0.2)
+        assert found is not None
+        return found
+
+    def wait_steps(self, stage: str, count: int, *, job: str = "", timeout: float = 60) -> None:
+        """Wait until attempts of a stage have done that many steps in all; of every job, or of one."""
+        until(f"{count} steps of {stage}", lambda: len(self.steps(stage, job)) >= count, timeout=timeout, interval=0.1)
 
     def steps(self, stage: str, job: str = "") -> list[int]:
         """The steps that attempts of a stage have done, in their order; of every job, or of one."""
@@ -150,6 +161,21 @@ class Bench:
     def pods(self, name: str) -> list[Object]:
         """The pods of a job's attempts."""
         return self.kubectl.find("pods", self.namespace, f"branchmerge.dev/job={name}")
+
+    def pods_of(self, name: str, stage: str) -> list[Object]:
+        """The pods of a stage's newest attempt, in the order of their nodes."""
+        child = self.stage(name, stage).get("child", {}).get("name")
+        found = [pod for pod in self.pods(name) if pod["metadata"]["ownerReferences"][0]["name"] == child]
+        return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def wait_free(self, name: str, *, timeout: float = 10) -> None:
+        """Wait until no pod of a job holds anything of a node any more."""
+        ended = {"Succeeded", "Failed"}
+        until(
+            f"the pods of {name} to end",
+            lambda: all(pod["status"]["phase"] in ended for pod in self.pods(name)),
+            timeout=timeout,
+        )
 
     def events(self, name: str) -> list[tuple[str, str]]:
         """(reason, note) of a job's events, oldest first."""

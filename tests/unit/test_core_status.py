@@ -202,6 +202,32 @@ class TestStalled:
         world.advance(30)
         assert condition(status(world), "Stalled").status == "False"
 
+    def test_while_every_attempt_waits_for_what_it_needs(self) -> None:
+        world = until("train")
+        told = {"reason": "Unschedulable", "message": "Insufficient nvidia.com/gpu"}
+        *waiting, works = [attempt.stage for attempt in world.active()]
+        for stage in waiting:
+            change(world, stage, **told)
+        assert condition(status(world), "Stalled").status == "False", f"{works} works"
+        change(world, works, **told)
+        found = status(world)
+        assert (condition(found, "Stalled").status, condition(found, "Stalled").reason) == ("True", "Unschedulable")
+        assert "train/science: Unschedulable: Insufficient nvidia.com/gpu" in condition(found, "Stalled").message
+        stage = next(each for each in found.stages if each.name == "train/math")
+        assert stage.state == "Running"
+        assert stage.reason == "attempt 1 waits: Unschedulable: Insufficient nvidia.com/gpu"
+
+    def test_when_nothing_runs_and_nothing_can_be_started(self) -> None:
+        world = World(make_job())
+        *refused, other = [each.stage.name for each in world.plan().decisions if each.ready]
+        world.obstacles = dict.fromkeys(refused, "Job tiny was refused: exceeded quota")
+        plan, observation = world.plan(), world.observe()
+        assert condition(job_status(world.job, plan, observation), "Stalled").status == "False", f"{other} can be"
+        world.obstacles[other] = "Job tiny was refused: exceeded quota"
+        found = condition(job_status(world.job, world.plan(), world.observe()), "Stalled")
+        assert (found.status, found.reason) == ("True", "CannotStart")
+        assert "curate/math: Job tiny was refused: exceeded quota" in found.message
+
     @pytest.mark.parametrize(
         ("reported", "now", "stalled"),
         [

@@ -103,6 +103,13 @@ ENDINGS: dict[str, tuple[Raw, list[Raw], FailureClass, str]] = {
 }  # fmt: skip
 
 ENDINGS |= {
+    "somebody deleted a pod of it, and it saved a checkpoint": (
+        child("Failed"), [pod("Failed", 143, said(143), deletionTimestamp=stamp(590))],
+        FailureClass.DISRUPTION, "Terminated"),
+    "a rank failed, its controller deletes the others": (
+        child("Failed"),
+        [pod("Failed", 1, said(1, "Error", "boom")), pod("Failed", 143, said(143), deletionTimestamp=stamp(590))],
+        FailureClass.FAILURE, "Error"),
     "its evicted pod and the others have ended": (
         child("Suspended", annotations=DISRUPTED), [pod("Failed", 143)],
         FailureClass.DISRUPTION, "EvictionByEvictionAPI"),
@@ -126,6 +133,31 @@ def test_each_ending_has_its_class(case: str) -> None:
     assert marks_of(seen, [], at(9000)) == {}, "it is put down once"
 
 
+DELETED = {"branchmerge.dev/disrupted": "PodDeleted: somebody deleted pod"}
+TERMINATING = pod("Running", deletionTimestamp=stamp(595))
+SUSPENDED = child("Running") | {"spec": {"runPolicy": {"suspend": True}}}
+
+MARKS: dict[str, tuple[Raw, list[Raw], dict[str, str]]] = {
+    "somebody deletes a pod of a running gang": (child("Running"), [TERMINATING, pod("Running")], DELETED),
+    "its queue suspends it": (SUSPENDED, [TERMINATING], {}),
+    "it has failed, and its controller removes the others": (
+        child("Failed"), [TERMINATING, pod("Failed", 143, said(143))], {}),
+    "it was told to stop": (child("Running", annotations=STOPPED), [TERMINATING], {}),
+    "it is deleted itself": (child("Running", deletionTimestamp=stamp(590)), [TERMINATING], {}),
+    "a pod of it was interrupted, and may go on": (child("Running"), [pod("Failed", 143, said(143))], {}),
+    "its second node is done before the first": (
+        child("Running"), [pod("Succeeded", 0, said(0)), pod("Running")], {}),
+    "the input is wrong": (
+        child("Running"), [pod("Failed", 64, INPUT)], {"branchmerge.dev/outcome": INPUT.to_json()}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MARKS)
+def test_what_is_put_down_before_an_attempt_has_ended(case: str) -> None:
+    raw, pods, marks = MARKS[case]
+    assert marks_of(raw, pods, NOW) == marks
+
+
 ACTIVE: dict[str, tuple[Raw, list[Raw], AttemptState]] = {
     "just created": (child(), [], AttemptState.RUNNING),
     "running": (child("Created", "Running"), [pod("Running")], AttemptState.RUNNING),
@@ -134,6 +166,9 @@ ACTIVE: dict[str, tuple[Raw, list[Raw], AttemptState]] = {
         child("Suspended", annotations=STOPPED), [pod("Running")], AttemptState.STOPPING),
     "told to stop, its controller has not seen it yet": (
         child("Running", annotations=STOPPED), [], AttemptState.STOPPING),
+    "failed, but others of the gang still save their checkpoint": (
+        child("Failed"), [pod("Failed", 1, said(1)), pod("Running", deletionTimestamp=stamp(595))],
+        AttemptState.STOPPING),
     "being deleted": (child("Running", deletionTimestamp=stamp(590)), [pod("Running")], AttemptState.STOPPING),
     "a pod within its grace period": (
         child("Running"), [pod("Running", deletionTimestamp=stamp(595))], AttemptState.RUNNING),

@@ -13,6 +13,7 @@ from branchmerge.api.status import Condition, ConditionType, StageState
 from branchmerge.core.model import AttemptState, JobState, Observation, Plan, StageDecision
 from branchmerge.core.naming import listed
 from branchmerge.core.patience import progress_due
+from branchmerge.core.retry import last_words
 
 MESSAGE_LENGTH = 4096
 
@@ -110,24 +111,30 @@ def _gates(job: DistillationJob, plan: Plan) -> _Fact:
 
 
 def _stalled(plan: Plan, observation: Observation) -> _Fact:
-    """True where a running job makes no progress now, as kstatus means it. That is one of two things.
+    """True where a running job makes no progress now, as kstatus means it. That is one of three things.
 
-    A running attempt has reported nothing for `patience.PROGRESS`, or no attempt is active and a stage backs off.
+    Every active attempt waits for what it needs, a running one has reported nothing for `patience.PROGRESS`, or no
+    attempt is active and every stage whose turn it is backs off or cannot start.
     """
+    active = [attempt for attempt in observation.attempts if attempt.active]
+    starts = any(each.ready and each.stage.name not in observation.obstacles for each in plan.decisions)
+    if active and all(attempt.waits for attempt in active) and not starts:
+        told = "; ".join(f"{attempt.stage}: {last_words(attempt)}" for attempt in active)
+        return _Fact(ConditionType.STALLED, "True", active[0].reason, told)
     silent = [
         decision.stage.name
         for decision in plan.decisions
         for attempt in decision.attempts
         if decision.result is None
         and attempt.state is AttemptState.RUNNING
+        and not attempt.waits
         and observation.now >= progress_due(attempt)
     ]
     if silent:
         return _Fact(ConditionType.STALLED, "True", "NoProgress", f"no progress reported: {listed(silent)}")
-    waiting = [decision for decision in plan.decisions if decision.state is StageState.BACKING_OFF]
-    idle = not any(attempt.active for attempt in observation.attempts)
-    starts = any(decision.ready for decision in plan.decisions)
-    if waiting and idle and not starts:
-        told = "; ".join(f"{decision.stage.name}: {decision.reason}" for decision in waiting)
-        return _Fact(ConditionType.STALLED, "True", "BackingOff", told)
+    waiting = [each for each in plan.decisions if each.ready or each.state is StageState.BACKING_OFF]
+    if waiting and not active and not starts:
+        told = "; ".join(f"{each.stage.name}: {each.reason}" for each in waiting)
+        reason = "CannotStart" if any(each.ready for each in waiting) else "BackingOff"
+        return _Fact(ConditionType.STALLED, "True", reason, told)
     return _Fact(ConditionType.STALLED, "False", "NotStalled")

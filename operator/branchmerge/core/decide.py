@@ -55,12 +55,15 @@ def _decide(
         reason = f"attempt {own[-1].number}: {last_words(own[-1])}; next attempt at {stands.retry_at:%H:%M:%S %Z}"
         return StageDecision(stage, StageState.BACKING_OFF, reason, own, retry_at=stands.retry_at)
     waits_for = _waits_for(stage, attempts, decisions)
-    return StageDecision(stage, StageState.PENDING, waits_for or "ready to start", own, ready=waits_for is None)
+    reason = waits_for or observation.obstacles.get(stage.name, "ready to start")
+    return StageDecision(stage, StageState.PENDING, reason, own, ready=waits_for is None)
 
 
 def _working(attempt: Attempt) -> tuple[StageState, str]:
     if attempt.state is AttemptState.STOPPING:
         return StageState.STOPPING, f"attempt {attempt.number} was told to stop"
+    if attempt.waits:
+        return StageState.RUNNING, f"attempt {attempt.number} waits: {last_words(attempt)}"
     return StageState.RUNNING, f"attempt {attempt.number} runs"
 
 

@@ -47,6 +47,8 @@ PYTORCH_JOBS = Kind("kubeflow.org/v1", "pytorchjobs")
 PODS = Kind("v1", "pods")
 LEASES = Kind("coordination.k8s.io/v1", "leases")
 EVENTS = Kind("events.k8s.io/v1", "events")
+REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""Answers that stay as they are when asked again at once: a namespace is full, or is being deleted, or forbids this."""
 
 
 class ClusterError(Exception):
@@ -108,10 +110,14 @@ class Cluster:
         """One object. Raises NotFoundError."""
         return await self._call("GET", kind, kind.path(namespace, name))
 
-    async def list(self, kind: Kind, namespace: str | None, labels: str | None = None) -> tuple[list[Raw], str]:
-        """All objects, page by page, and the version to watch from."""
+    async def list(
+        self, kind: Kind, namespace: str | None, labels: str | None = None, fields: str | None = None
+    ) -> tuple[list[Raw], str]:
+        """All objects that carry these labels and have these fields, page by page, and the version to watch from."""
         items: list[Raw] = []
-        query: dict[str, str] = {"limit": "500"} | ({"labelSelector": labels} if labels else {})
+        query: dict[str, str] = {"limit": "500"}
+        query |= {"labelSelector": labels} if labels else {}
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self._call("GET", kind, kind.path(namespace), query)
             items += [{"apiVersion": kind.api_version, **item} for item in page["items"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -55,6 +56,8 @@ class Controller:
         self._settings = settings
         self._identity = identity
         self._deletion = Deletion(cluster, settings, self._tell)
+        self._obstacles: defaultdict[JobKey, dict[str, str]] = defaultdict(dict)
+        """Job -> stage -> why it could not be started when that was tried last; found anew after a restart."""
 
     async def reconcile(self, key: JobKey) -> None:
         """One pass over a job. Raises ClusterError where the API server must be asked again later."""
@@ -63,6 +66,7 @@ class Controller:
             body = await self._cluster.get(DISTILLATION_JOBS, namespace, name)
         except NotFoundError:
             self.queue.forget(key)  # its children go by their owner references
+            self._obstacles.pop(key, None)
             return
         if body["metadata"].get("deletionTimestamp"):
             self._look_again(key, await self._deletion.proceed(body))
@@ -87,7 +91,9 @@ class Controller:
 
     async def _advance(self, key: JobKey, job: DistillationJob, body: dict[str, Any]) -> None:
         body = await self._deletion.hold(body, job.spec)
-        executor = KubeExecutor(job, self._cluster, self._children, self._pods, self._board, self._settings)
+        executor = KubeExecutor(
+            job, self._cluster, self._children, self._pods, self._board, self._settings, self._obstacles[key]
+        )
         observation = await executor.observe(job)
         decided = plan(job, build_graph(job, observation.pins, observation.results), observation)
         status = job_status(job, decided, observation, job.status)
@@ -95,7 +101,7 @@ class Controller:
         body = await self._write(job, body, status)
         busy_until = await self._act(executor, decided, key)
         expires_at = await self._deletion.expire(body, job.spec, status)
-        self._look_again(key, decided.wake_at, busy_until, expires_at, executor.next_loss())
+        self._look_again(key, decided.wake_at, busy_until, expires_at, executor.next_look())
 
     def _look_again(self, key: JobKey, *moments: datetime | None) -> None:
         """Bring the job back at the earliest of these moments; without any, after a while."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 from branchmerge.api.resource import DeletionPolicy, DistillationJob, Metadata, Spec
@@ -17,6 +16,7 @@ from branchmerge.kube.cluster import (
     JOBS,
     PODS,
     PYTORCH_JOBS,
+    REFUSALS,
     Cluster,
     ClusterError,
 )
@@ -43,8 +43,6 @@ Tell = Callable[[Metadata, list[Event]], Awaitable[None]]
 """Publishes events of a job."""
 
 _CHILD_KINDS = (JOBS, PYTORCH_JOBS)
-_REFUSALS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY})
-"""Answers that stay as they are when asked again, as in a namespace that is being deleted itself."""
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +146,7 @@ class Deletion:
         try:
             await self._cluster.create(JOBS, namespace, cleanup_manifest(job, self._settings))
         except ClusterError as error:
-            if error.status in _REFUSALS:
+            if error.status in REFUSALS:
                 return kept(f"the clean-up was refused: {error.message}")
             raise
         return None

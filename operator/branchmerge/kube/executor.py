@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from branchmerge.api.resource import DistillationJob
 from branchmerge.core.model import Discard, Observation, Start, Stop
-from branchmerge.kube.cluster import JOBS, PYTORCH_JOBS, Cluster, ConflictError, Kind, NotFoundError
+from branchmerge.kube.cluster import (
+    EVENTS,
+    JOBS,
+    PODS,
+    PYTORCH_JOBS,
+    REFUSALS,
+    Cluster,
+    ClusterError,
+    ConflictError,
+    Kind,
+    NotFoundError,
+)
 from branchmerge.kube.informer import Informer
-from branchmerge.kube.labels import DISRUPTED_ANNOTATION, JOB_LABEL, STOPPED_ANNOTATION
+from branchmerge.kube.labels import DISRUPTED_ANNOTATION, FAILURE_ANNOTATION, JOB_LABEL, STOPPED_ANNOTATION
 from branchmerge.kube.manifests import child_kind, child_manifest
 from branchmerge.kube.observe import (
     attempt_of,
+    has_ended,
     holds_resources,
     is_attempt,
     is_lost,
@@ -27,6 +39,7 @@ from branchmerge.kube.observe import (
 from branchmerge.kube.raw import Raw, is_owned_by
 from branchmerge.kube.reporting import ProgressBoard
 from branchmerge.kube.settings import OperatorSettings
+from branchmerge.kube.waiting import lacks_pods, pods_due
 
 KINDS: Mapping[str, Kind] = {"Job": JOBS, "PyTorchJob": PYTORCH_JOBS}
 
@@ -42,7 +55,9 @@ class KubeExecutor:
         pods: Informer,
         board: ProgressBoard,
         settings: OperatorSettings,
+        obstacles: dict[str, str],
     ) -> None:
+        """`obstacles`: stage -> why it could not be started last time; what is tried now goes in there."""
         assert job.metadata.namespace is not None, "an object of the API server has a namespace"
         assert job.metadata.uid is not None, "an object of the API server has a uid"
         self._job = job
@@ -53,17 +68,17 @@ class KubeExecutor:
         self._pods = pods
         self._board = board
         self._settings = settings
+        self._obstacles = obstacles
 
     async def observe(self, job: DistillationJob) -> Observation:
         """All attempts and results, by what the informers hold. What pods alone tell is put down on their child."""
         now = datetime.now(UTC)
         pods_of = self._pods_by_owner()
-        children = [
-            (await self._marked(child, pods, now), pods)
-            for child in self._own_children()
-            for pods in [pods_of[child["metadata"]["uid"]]]
+        children = [await self._marked(child, pods_of[child["metadata"]["uid"]], now) for child in self._own_children()]
+        attempts = [
+            attempt_of(child, pods, self._board.of(*_place(child)), now, await self._warnings(child, pods, now))
+            for child, pods in children
         ]
-        attempts = [attempt_of(child, pods, self._board.of(*_place(child)), now) for child, pods in children]
         pins = {pin.name: pin.digest for pin in job.status.pins} if job.status else {}
         started_at = job.status.start_time if job.status else None
         return Observation(
@@ -72,28 +87,48 @@ class KubeExecutor:
             results=results_of(children),
             pins=pins,
             started_at=started_at or now,
+            obstacles=dict(self._obstacles),
         )
 
-    def next_loss(self) -> datetime | None:
-        """When a pod that was told to end and has not counts as lost; None where there is no such pod."""
+    def next_look(self) -> datetime | None:
+        """When time alone changes what is observed; None where it never does.
+
+        That is when a pod that was told to end and has not counts as lost, and when a child must have pods.
+        """
         now = datetime.now(UTC)
-        moments = lost_at(pod for pods in self._pods_by_owner().values() for pod in pods)
+        pods_of = self._pods_by_owner()
+        moments = lost_at(pod for pods in pods_of.values() for pod in pods)
+        moments += [pods_due(child) for child in self._own_children() if not pods_of[child["metadata"]["uid"]]]
         return min((each for each in moments if each > now), default=None)
 
     async def start(self, action: Start) -> bool:
         """Create the attempt's child; that it exists already is as good.
 
-        False while a job of this name that is gone still has pods or children: two would write into one folder.
+        False while something is in its way: that is told by the next observation.
         """
+        obstacle = await self._create(action)
+        if obstacle is None:
+            self._obstacles.pop(action.stage.name, None)
+            return True
+        self._obstacles[action.stage.name] = obstacle
+        return False
+
+    async def _create(self, action: Start) -> str | None:
+        """Create the attempt's child. What is in the way, where that is not a matter of asking again at once."""
         if self._has_predecessor():
-            return False
-        kind, body = KINDS[child_kind(action.stage.kind).kind], child_manifest(action, self._job, self._settings)
+            return "waits for pods of an earlier job of this name to end: both would write into one folder"
+        kind, body = child_kind(action.stage.kind).kind, child_manifest(action, self._job, self._settings)
+        name = body["metadata"]["name"]
         try:
-            await self._cluster.create(kind, self._namespace, body)
+            await self._cluster.create(KINDS[kind], self._namespace, body)
         except ConflictError:
-            there = await self._cluster.get(kind, self._namespace, body["metadata"]["name"])
-            return is_owned_by(there, self._uid)
-        return True
+            there = await self._cluster.get(KINDS[kind], self._namespace, name)
+            return None if is_owned_by(there, self._uid) else f"{kind} {name} belongs to somebody else: delete it"
+        except ClusterError as error:
+            if error.status not in REFUSALS:
+                raise
+            return f"{kind} {name} was refused: {error.message}"
+        return None
 
     async def stop(self, action: Stop) -> None:
         """Delete the child's pods after they were told to end; the child stays as the record of the attempt."""
@@ -138,16 +173,36 @@ class KubeExecutor:
                 pods[owner["uid"]].append(pod)
         return pods
 
-    async def _marked(self, child: Raw, pods: list[Raw], now: datetime) -> Raw:
-        """The child with what must outlive its pods put down on it; the rest of a disrupted gang is told to end."""
+    async def _marked(self, child: Raw, pods: list[Raw], now: datetime) -> tuple[Raw, list[Raw]]:
+        """The child with what must outlive its pods put down on it, and the pods that this was read from.
+
+        The rest of a disrupted gang is told to end. Raises ConflictError where the child was changed meanwhile: a pod
+        that ends is no disruption once its child has ended, or is suspended by its queue.
+        """
         marks = marks_of(child, pods, now)
+        if FAILURE_ANNOTATION in marks:  # for good: by the pods as they are, not by a copy that may lag
+            pods = await self._listed_pods(child)
+            marks = marks_of(child, pods, now)
         if not marks:
-            return child
-        kind, name = child["kind"], child["metadata"]["name"]
-        patch = {"metadata": {"annotations": marks}} | (_suspended(kind) if DISRUPTED_ANNOTATION in marks else {})
+            return child, pods
+        kind, metadata = child["kind"], child["metadata"]
+        patch = {"metadata": {"annotations": marks, "resourceVersion": metadata["resourceVersion"]}}
+        patch |= _suspended(kind) if DISRUPTED_ANNOTATION in marks else {}
         with suppress(NotFoundError):
-            await self._cluster.merge(KINDS[kind], self._namespace, name, patch)
-        return marked(child, marks)
+            await self._cluster.merge(KINDS[kind], self._namespace, metadata["name"], patch)
+        return marked(child, marks), pods
+
+    async def _listed_pods(self, child: Raw) -> list[Raw]:
+        pods, _ = await self._cluster.list(PODS, self._namespace, f"{JOB_LABEL}={self._job.metadata.name}")
+        return [pod for pod in pods if is_owned_by(pod, child["metadata"]["uid"])]
+
+    async def _warnings(self, child: Raw, pods: list[Raw], now: datetime) -> Sequence[Raw]:
+        """What its controller says of a child that should have pods and has none."""
+        if has_ended(child) or not lacks_pods(child, pods, now):
+            return []
+        uid = child["metadata"]["uid"]
+        warnings, _ = await self._cluster.list(EVENTS, self._namespace, fields=f"regarding.uid={uid},type=Warning")
+        return warnings
 
 
 def _suspended(kind: str) -> dict[str, Any]:

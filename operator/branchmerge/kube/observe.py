@@ -20,13 +20,15 @@ from branchmerge.kube.labels import (
     STAGE_ANNOTATION,
     STOPPED_ANNOTATION,
 )
-from branchmerge.kube.raw import Raw, condition_of, moment
+from branchmerge.kube.raw import Raw, condition_of, is_suspended, moment
+from branchmerge.kube.waiting import waiting_of
 
 _SIGKILL_EXIT = 137
 _INTERRUPTED_EXITS = frozenset({ExitCode.INTERRUPTED, 130})
 _LOST_MARGIN = timedelta(seconds=10)
 """A pod that is still there so long after its grace period is on a node that no longer answers."""
 _SUCCESS = ("Succeeded", "Complete")
+_TOLD = frozenset({STOPPED_ANNOTATION, DISRUPTED_ANNOTATION})
 _PHASES_OF_THE_ENDED = frozenset({"Succeeded", "Failed"})
 
 
@@ -44,11 +46,22 @@ def is_attempt(child: Raw) -> bool:
     return STAGE_ANNOTATION in _annotations(child)
 
 
-def attempt_of(child: Raw, pods: Sequence[Raw], progress: Progress | None, now: datetime) -> Attempt:
-    """The attempt that `child` executes. `pods` are its own; `progress` is what it reported last."""
+def attempt_of(
+    child: Raw, pods: Sequence[Raw], progress: Progress | None, now: datetime, warnings: Sequence[Raw] = ()
+) -> Attempt:
+    """The attempt that `child` executes.
+
+    Args:
+        child: a Job or PyTorchJob.
+        pods: its own.
+        progress: what it reported last.
+        now: the time.
+        warnings: events of a child that should have pods and has none.
+    """
     metadata, annotations = child["metadata"], _annotations(child)
     state = _state(child, pods, now)
     failure = failure_of(child, pods, now) if state is AttemptState.FAILED else None
+    waiting = waiting_of(child, pods, warnings) if state is AttemptState.RUNNING else None
     ended_at = failure.at if failure else _ended_at(child, pods, now) if state is AttemptState.SUCCEEDED else None
     return Attempt(
         stage=annotations[STAGE_ANNOTATION],
@@ -58,8 +71,8 @@ def attempt_of(child: Raw, pods: Sequence[Raw], progress: Progress | None, now: 
         started_at=moment(metadata["creationTimestamp"]),
         ended_at=ended_at,
         failure=failure.failure if failure else None,
-        reason=failure.reason if failure else "",
-        message=failure.message if failure else "",
+        reason=failure.reason if failure else waiting.reason if waiting else "",
+        message=failure.message if failure else waiting.message if waiting else "",
         gpus=int(annotations.get(GPUS_ANNOTATION, "0")),
         child_kind=child["kind"],
         child_name=metadata["name"],
@@ -72,19 +85,12 @@ def marks_of(child: Raw, pods: Sequence[Raw], now: datetime) -> dict[str, str]:
     marks: dict[str, str] = {}
     annotations = _annotations(child)
     outcome = outcome_of(child, pods)
-    if outcome is not None and OUTCOME_ANNOTATION not in annotations:
+    if outcome is not None and _is_final(outcome) and OUTCOME_ANNOTATION not in annotations:
         marks[OUTCOME_ANNOTATION] = outcome.to_json()
-    disruption = _disruption(pods, now)
-    if (
-        disruption is not None
-        and not _ended(child)
-        and not annotations.keys()
-        & {
-            STOPPED_ANNOTATION,
-            DISRUPTED_ANNOTATION,
-        }
-    ):
-        marks[DISRUPTED_ANNOTATION] = disruption
+    if not has_ended(child) and not annotations.keys() & _TOLD:
+        disruption = _disruption(pods, now) or _removal(child, pods)
+        if disruption is not None:
+            marks[DISRUPTED_ANNOTATION] = disruption
     seen = marked(child, marks)
     if FAILURE_ANNOTATION not in annotations and _state(seen, pods, now) is AttemptState.FAILED:
         marks[FAILURE_ANNOTATION] = failure_of(seen, pods, now).to_json()
@@ -119,19 +125,29 @@ def outcome_of(child: Raw, pods: Sequence[Raw]) -> Outcome | None:
     return ranked[0] if ranked else None
 
 
+def _is_final(outcome: Outcome) -> bool:
+    """Whether an outcome is the last word of its attempt.
+
+    A node that is done before the first one has no result, and what was interrupted goes on with other pods where a
+    queue had suspended its child.
+    """
+    return outcome.result is not None or outcome.exit_code not in _INTERRUPTED_EXITS | {ExitCode.DONE}
+
+
 def _state(child: Raw, pods: Sequence[Raw], now: datetime) -> AttemptState:
     annotations = _annotations(child)
     if condition_of(child, *_SUCCESS):
         return AttemptState.SUCCEEDED
-    if condition_of(child, "Failed") or FAILURE_ANNOTATION in annotations:
+    if FAILURE_ANNOTATION in annotations:
         return AttemptState.FAILED
-    told = annotations.keys() & {STOPPED_ANNOTATION, DISRUPTED_ANNOTATION}
-    if not told and not child["metadata"].get("deletionTimestamp"):
+    told, failed = annotations.keys() & _TOLD, condition_of(child, "Failed")
+    if not failed and not told and not child["metadata"].get("deletionTimestamp"):
         return AttemptState.RUNNING
     lost = [is_lost(pod, now) for pod in pods]
-    over = any(lost) or condition_of(child, "Suspended")
+    over = failed or (told and (any(lost) or condition_of(child, "Suspended")))
+    # The rest of a gang that failed saves its checkpoint while it is told to end: until then nobody else may write.
     holds = any(holds_resources(pod) and not gone for pod, gone in zip(pods, lost, strict=True))
-    return AttemptState.FAILED if told and over and not holds else AttemptState.STOPPING
+    return AttemptState.FAILED if over and not holds else AttemptState.STOPPING
 
 
 def holds_resources(pod: Raw) -> bool:
@@ -151,7 +167,8 @@ def lost_at(pods: Iterable[Raw]) -> list[datetime]:
     return [moment(text) + _LOST_MARGIN for text in told if text]
 
 
-def _ended(child: Raw) -> bool:
+def has_ended(child: Raw) -> bool:
+    """Whether its controller says that it has succeeded or failed."""
     return condition_of(child, *_SUCCESS, "Failed") is not None
 
 
@@ -165,6 +182,17 @@ def _disruption(pods: Sequence[Raw], now: datetime) -> str | None:
         if is_lost(pod, now):
             return f"NodeLost: node {pod.get('spec', {}).get('nodeName', '')} no longer answers"
     return None
+
+
+def _removal(child: Raw, pods: Sequence[Raw]) -> str | None:
+    """What is amiss where somebody deletes a pod of a child that is to have pods, as `Reason: message`.
+
+    A gang cannot go on without it, and its controller would only put a pod without memory in its place.
+    """
+    if is_suspended(child) or child["metadata"].get("deletionTimestamp"):
+        return None
+    removed = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
+    return f"PodDeleted: somebody deleted {', '.join(removed)}" if removed else None
 
 
 def failure_of(child: Raw, pods: Sequence[Raw], now: datetime) -> Failure:

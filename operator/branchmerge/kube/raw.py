@@ -23,6 +23,12 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+def is_suspended(child: Raw) -> bool:
+    """Whether a Job or PyTorchJob is told to have no pods."""
+    spec = child.get("spec", {})
+    return bool(spec.get("suspend") or spec.get("runPolicy", {}).get("suspend"))
+
+
 def is_owned_by(thing: Raw, uid: str) -> bool:
     """Whether an object names another as one of its owners."""
     return any(owner["uid"] == uid for owner in thing["metadata"].get("ownerReferences", []))
