@@ -13,9 +13,9 @@ from localcluster.cluster import Cluster
 from localcluster.waiting import until
 
 SEED = 7
-STAGES = 8
-WRITES_OF_A_JOB = 24
-"""Fewer than a job of eight stages takes: a child and the word of its end for each stage, and the status with them."""
+STAGES = 9
+WRITES_OF_A_JOB = 27
+"""Fewer than a job of nine stages takes: a child and the word of its end for each stage, and the status with them."""
 
 
 class Killer:

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from deployment.bench import Bench, quick_job
 from localcluster.kubectl import has_condition
 
 STAGES = [
+    "inputs",
     "curate/math",
     "curate/coding",
     "train/math",
@@ -43,14 +46,19 @@ def test_a_job_succeeds_and_says_so_wherever_one_looks(bench: Bench) -> None:
     assert len(bench.events("plain")) == len(set(bench.events("plain"))), "each thing is told once"
 
 
-def test_applying_a_job_again_changes_nothing(bench: Bench) -> None:
-    job = quick_job("again")
-    bench.apply(job)
-    bench.wait_phase("again", "Succeeded")
-    text = json.dumps(job)
-    assert bench.kubectl("diff", "-n", bench.namespace, "-f", "-", stdin=text) == ""
-    assert bench.kubectl("diff", "-n", bench.namespace, "--server-side", "-f", "-", stdin=text) == ""
-    before = bench.status("again")
-    bench.apply(job)
-    bench.kubectl("apply", "-n", bench.namespace, "--server-side", "--force-conflicts", "-f", "-", stdin=text)
-    assert bench.status("again") == before
+def test_helm_test_passes(bench: Bench) -> None:
+    assert "Succeeded" in bench.release.helm("test", bench.release.name)
+
+
+@pytest.mark.parametrize("mode", [(), ("--server-side",)], ids=["client-side", "server-side"])
+def test_applying_a_job_again_changes_nothing(bench: Bench, mode: tuple[str, ...]) -> None:
+    name = "again" + "".join(mode)
+    text = json.dumps(quick_job(name))
+    where = ("-n", bench.namespace, *mode, "-f", "-")
+    bench.kubectl("apply", *where, stdin=text)
+    bench.wait_phase(name, "Succeeded")
+    before = bench.kubectl.get("distillationjob", name, bench.namespace)
+    assert bench.kubectl("diff", *where, stdin=text) == ""
+    bench.kubectl("apply", *where, stdin=text)
+    after = bench.kubectl.get("distillationjob", name, bench.namespace)
+    assert (after["metadata"]["generation"], after["status"]) == (1, before["status"])

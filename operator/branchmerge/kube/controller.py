@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -95,7 +96,9 @@ class Controller:
             job, self._cluster, self._children, self._pods, self._board, self._settings, self._obstacles[key]
         )
         observation = await executor.observe(job)
-        decided = plan(job, build_graph(job, observation.pins, observation.results), observation)
+        graph = build_graph(job, observation.pins, observation.results)
+        observation = replace(observation, pins=graph.pins)
+        decided = plan(job, graph, observation)
         status = job_status(job, decided, observation, job.status)
         # The status goes first: a job that another process has changed since is not acted on.
         body = await self._write(job, body, status)

@@ -71,7 +71,10 @@ class KubeExecutor:
         self._obstacles = obstacles
 
     async def observe(self, job: DistillationJob) -> Observation:
-        """All attempts and results, by what the informers hold. What pods alone tell is put down on their child."""
+        """All attempts and results, by what the informers hold. What pods alone tell is put down on their child.
+
+        What inputs stand for only pods can see, so a stage has to find it out.
+        """
         now = datetime.now(UTC)
         pods_of = self._pods_by_owner()
         children = [await self._marked(child, pods_of[child["metadata"]["uid"]], now) for child in self._own_children()]
@@ -79,13 +82,12 @@ class KubeExecutor:
             attempt_of(child, pods, self._board.of(*_place(child)), now, await self._warnings(child, pods, now))
             for child, pods in children
         ]
-        pins = {pin.name: pin.digest for pin in job.status.pins} if job.status else {}
         started_at = job.status.start_time if job.status else None
         return Observation(
             now=now,
             attempts=tuple(attempts),
             results=results_of(children),
-            pins=pins,
+            pins=None,
             started_at=started_at or now,
             obstacles=dict(self._obstacles),
         )
