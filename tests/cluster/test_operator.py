@@ -53,10 +53,10 @@ def test_helm_test_passes(bench: Bench) -> None:
 @pytest.mark.parametrize("mode", [(), ("--server-side",)], ids=["client-side", "server-side"])
 def test_applying_a_job_again_changes_nothing(bench: Bench, mode: tuple[str, ...]) -> None:
     name = "again" + "".join(mode)
-    text = json.dumps(quick_job(name))
+    text = json.dumps(quick_job(name, suspend=True))
     where = ("-n", bench.namespace, *mode, "-f", "-")
     bench.kubectl("apply", *where, stdin=text)
-    bench.wait_phase(name, "Succeeded")
+    bench.wait_phase(name, "Suspended")
     before = bench.kubectl.get("distillationjob", name, bench.namespace)
     assert bench.kubectl("diff", *where, stdin=text) == ""
     bench.kubectl("apply", *where, stdin=text)
