@@ -122,6 +122,12 @@ class Bench:
 
         return self.wait(name, there, timeout=timeout)
 
+    def wait_phase_after_edit(self, name: str, phase: str, *, timeout: float = 90) -> Status:
+        """Wait until the operator has seen the newest spec of a job and that job is in a phase; return its status."""
+        generation = self.kubectl.get("distillationjob", name, self.namespace)["metadata"]["generation"]
+        self.wait(name, lambda status: status.get("observedGeneration") == generation, timeout=timeout)
+        return self.wait_phase(name, phase, timeout=timeout)
+
     def wait_stage(self, name: str, stage: str, state: str, *, timeout: float = 60) -> Status:
         """Wait until a stage is in a state, and return its entry."""
 
