@@ -140,6 +140,8 @@ SUSPENDED = child("Running") | {"spec": {"runPolicy": {"suspend": True}}}
 MARKS: dict[str, tuple[Raw, list[Raw], dict[str, str]]] = {
     "somebody deletes a pod of a running gang": (child("Running"), [TERMINATING, pod("Running")], DELETED),
     "its queue suspends it": (SUSPENDED, [TERMINATING], {}),
+    "its queue lets it go on, and a pod that had ended is about to go": (
+        child("Running"), [pod("Failed", 143, said(143), deletionTimestamp=stamp(595)), pod("Pending")], {}),
     "it has failed, and its controller removes the others": (
         child("Failed"), [TERMINATING, pod("Failed", 143, said(143))], {}),
     "it was told to stop": (child("Running", annotations=STOPPED), [TERMINATING], {}),

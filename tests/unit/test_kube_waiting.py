@@ -61,8 +61,11 @@ CASES: dict[str, tuple[Raw, list[Raw], list[Raw], Waiting | None]] = {
         child(), [], [NO_QUOTA, warning("FailedCreateService", 3, "earlier")],
         Waiting("FailedCreatePod", "exceeded quota")),
     "an event of a series counts by its last time": (
-        child(), [], [NO_QUOTA, warning("Often", 1, "again", series={"lastObservedTime": stamp(50)})],
-        Waiting("Often", "again")),
+        child(), [], [NO_QUOTA, warning("FailedCreate", 1, "again", series={"lastObservedTime": stamp(50)})],
+        Waiting("FailedCreate", "again")),
+    "its controller warns of something else later": (
+        child(), [], [NO_QUOTA, warning("SetPodTemplateRestartPolicy", 30, "overwritten")],
+        Waiting("FailedCreatePod", "exceeded quota")),
     "it has pods by now": (child(), [pod(RUNNING)], [NO_QUOTA], None),
 }  # fmt: skip
 

@@ -178,20 +178,23 @@ class KubeExecutor:
     async def _marked(self, child: Raw, pods: list[Raw], now: datetime) -> tuple[Raw, list[Raw]]:
         """The child with what must outlive its pods put down on it, and the pods that this was read from.
 
-        The rest of a disrupted gang is told to end. Raises ConflictError where the child was changed meanwhile: a pod
-        that ends is no disruption once its child has ended, or is suspended by its queue.
+        The rest of a disrupted gang is told to end.
         """
         marks = marks_of(child, pods, now)
-        if FAILURE_ANNOTATION in marks:  # for good: by the pods as they are, not by a copy that may lag
-            pods = await self._listed_pods(child)
-            marks = marks_of(child, pods, now)
-        if not marks:
-            return child, pods
-        kind, metadata = child["kind"], child["metadata"]
-        patch = {"metadata": {"annotations": marks, "resourceVersion": metadata["resourceVersion"]}}
-        patch |= _suspended(kind) if DISRUPTED_ANNOTATION in marks else {}
+        kind, name = child["kind"], child["metadata"]["name"]
         with suppress(NotFoundError):
-            await self._cluster.merge(KINDS[kind], self._namespace, metadata["name"], patch)
+            # What is put down for good is read from the API server itself: each of the informers may lag. A pod that
+            # is deleted is no disruption if its child has ended or was suspended by its queue before.
+            if DISRUPTED_ANNOTATION in marks:
+                child = {**await self._cluster.get(KINDS[kind], self._namespace, name), "kind": kind}
+                marks = marks_of(child, pods, now)
+            if FAILURE_ANNOTATION in marks:
+                pods = await self._listed_pods(child)
+                marks = marks_of(child, pods, now)
+            if marks:
+                patch = {"metadata": {"annotations": marks}}
+                patch |= _suspended(kind) if DISRUPTED_ANNOTATION in marks else {}
+                await self._cluster.merge(KINDS[kind], self._namespace, name, patch)
         return marked(child, marks), pods
 
     async def _listed_pods(self, child: Raw) -> list[Raw]:

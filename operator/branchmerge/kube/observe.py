@@ -191,7 +191,10 @@ def _removal(child: Raw, pods: Sequence[Raw]) -> str | None:
     """
     if is_suspended(child) or child["metadata"].get("deletionTimestamp"):
         return None
-    removed = [pod["metadata"]["name"] for pod in pods if pod["metadata"].get("deletionTimestamp")]
+    going = [
+        pod["metadata"] for pod in pods if holds_resources(pod)
+    ]  # one that has ended may be of before a suspension
+    removed = [metadata["name"] for metadata in going if metadata.get("deletionTimestamp")]
     return f"PodDeleted: somebody deleted {', '.join(removed)}" if removed else None
 
 

@@ -11,6 +11,9 @@ from branchmerge.kube.raw import Raw, is_suspended, moment
 CREATES_PODS = timedelta(seconds=5)
 """A child that has no pod after so long has a controller that cannot create any, or none at all."""
 
+_CANNOT_CREATE = "FailedCreate"
+"""How the reasons begin of events that say why there is no pod; the training operator warns of other things too."""
+
 _ON_THE_WAY = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of containers that wait for nothing but their turn."""
 
@@ -34,7 +37,8 @@ def waiting_of(child: Raw, pods: Sequence[Raw], warnings: Sequence[Raw]) -> Wait
     told = [waiting for pod in pods for waiting in _reasons(pod)]
     if told:
         return told[0]
-    return max(map(_told, warnings), key=lambda each: each[0])[1] if warnings and not pods else None
+    failed = [_told(event) for event in warnings if event["reason"].startswith(_CANNOT_CREATE)]
+    return max(failed, key=lambda each: each[0])[1] if failed and not pods else None
 
 
 def lacks_pods(child: Raw, pods: Sequence[Raw], now: datetime) -> bool:
