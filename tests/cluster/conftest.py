@@ -24,6 +24,8 @@ from localcluster.machine import require_nodes
 from localcluster.topology import FULL
 
 TEST_TIMEOUT_SECONDS = 300
+LOOKS_BACK = "test_rights.py"
+"""Looks back at what all the others have done, so it is last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,6 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"cluster", "api_only_cluster"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_SECONDS, func_only=True))
+    items.sort(key=lambda item: item.path.name == LOOKS_BACK)
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +60,12 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def audit_start(cluster: Cluster) -> int:
+    """Where the audit log of the cluster ended when the tests began."""
+    return cluster.audit.position()
+
+
+@pytest.fixture(scope="session")
 def api_only_cluster(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     """An API server, etcd and the controller manager: no nodes, no root."""
     with ExitStack() as stack:
@@ -77,7 +86,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def bench(
-    cluster: Cluster, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, audit_start: int, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     """A namespace with an operator of its own, for the tests of one file; its stages compute nothing."""
     with speaking(request):

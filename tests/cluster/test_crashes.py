@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,15 +60,6 @@ def killed_at_each_write(operator: LocalOperator, proxy: FaultProxy) -> Iterator
         operator.kill()
 
 
-def assert_each_stage_ran_once(bench: Bench, name: str) -> None:
-    """One child a stage, and each of its two steps done once."""
-    children = [child["metadata"]["annotations"]["branchmerge.dev/stage"] for child in bench.children(name)]
-    assert Counter(children) == {stage["name"]: 1 for stage in bench.status(name)["stages"]}
-    assert {stage["attempts"] for stage in bench.status(name)["stages"]} == {1}
-    for stage in children:
-        assert bench.steps(stage, name) == [1, 2], stage
-
-
 def test_killed_at_each_write_of_a_job(bench: Bench, operator: LocalOperator, proxy: FaultProxy) -> None:
     with killed_at_each_write(operator, proxy):
         bench.apply(quick_job("written"))
@@ -77,7 +67,7 @@ def test_killed_at_each_write_of_a_job(bench: Bench, operator: LocalOperator, pr
     assert len(proxy.faults) >= WRITES_OF_A_JOB
     assert min(proxy.spoilt(Fault.LOST), proxy.spoilt(Fault.UNANSWERED)) >= WRITES_OF_A_JOB // 4
     assert len(bench.children("written")) == STAGES
-    assert_each_stage_ran_once(bench, "written")
+    bench.assert_each_stage_ran_once("written")
 
 
 def test_killed_at_each_write_of_a_stop_and_of_a_deletion(
@@ -109,7 +99,7 @@ def test_killed_pods(bench: Bench, cluster: Cluster) -> None:
     bench.kubectl("delete", "pod", first, "-n", bench.namespace, "--force", "--grace-period=0")
     bench.wait_phase("podless", "Succeeded")
     assert bench.operator_pods() != [first]
-    assert_each_stage_ran_once(bench, "podless")
+    bench.assert_each_stage_ran_once("podless")
 
 
 def kill_container(bench: Bench, cluster: Cluster, pod: str) -> None:

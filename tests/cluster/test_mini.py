@@ -41,7 +41,11 @@ def inputs(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="module")
 def mini(
-    cluster: Cluster, inputs: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster,
+    audit_start: int,
+    inputs: Path,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Bench]:
     """A namespace with an operator that runs the real trainer on one node with GPUs."""
     with speaking(request):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,14 @@ class Bench:
         """The objects that execute a job's attempts, oldest first."""
         found = self.kubectl.find("jobs,pytorchjobs", self.namespace, f"branchmerge.dev/job={name}")
         return sorted(found, key=lambda child: str(child["metadata"]["creationTimestamp"]))
+
+    def assert_each_stage_ran_once(self, name: str) -> None:
+        """One child a stage, and each of its two steps done once: none lost, none doubled."""
+        children = [child["metadata"]["annotations"]["branchmerge.dev/stage"] for child in self.children(name)]
+        stages = self.status(name)["stages"]
+        assert Counter(children) == {stage["name"]: 1 for stage in stages}
+        assert {stage["attempts"] for stage in stages} == {1}
+        assert {stage: self.steps(stage, name) for stage in children} == {stage: [1, 2] for stage in children}
 
     def pods(self, name: str) -> list[Object]:
         """The pods of a job's attempts."""

@@ -1,5 +1,6 @@
 """The operator as a process of this machine: with its chart's settings and rights, and any server as its API server."""
 
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -44,8 +46,12 @@ class LocalOperator:
         admin, namespace = self.release.admin, self.release.namespace
         settings = admin.get("configmap", self.release.deployment, namespace)["data"]["settings.json"]
         token = admin("create", "token", self.release.deployment, "-n", namespace, "--duration=1h").strip()
-        (self.folder / "settings.json").write_text(settings)
+        self._settings.write_text(settings)
         self._kubeconfig.write_text(yaml.safe_dump(kubeconfig(self.server, token)))
+
+    def override(self, **settings: Any) -> None:
+        """Replace some of its settings, before it is started."""
+        self._settings.write_text(json.dumps(json.loads(self._settings.read_text()) | settings))
 
     @property
     def log(self) -> Path:
@@ -103,6 +109,10 @@ class LocalOperator:
         until(f"{self.identity} to be ready", lambda: self.health("/readyz")[0] == 200, timeout=timeout, interval=0.1)
 
     @property
+    def _settings(self) -> Path:
+        return self.folder / f"{self.identity}.json"
+
+    @property
     def _kubeconfig(self) -> Path:
         return self.folder / f"{self.identity}.kubeconfig"
 
@@ -110,7 +120,7 @@ class LocalOperator:
         return {
             **os.environ,
             "KUBECONFIG": str(self._kubeconfig),
-            "BRANCHMERGE_OPERATOR_SETTINGS": str(self.folder / "settings.json"),
+            "BRANCHMERGE_OPERATOR_SETTINGS": str(self._settings),
             "BRANCHMERGE_OPERATOR_PORT": str(self.port),
             "POD_NAME": self.identity,
             "POD_NAMESPACE": self.release.namespace,

@@ -21,8 +21,14 @@ from branchmerge.api.resource import API_VERSION, PLURAL
 
 FIELD_MANAGER = "branchmerge"
 _REQUEST_SECONDS = 30
+_SILENT_SECONDS = 15
+"""An API server that has sent nothing of its answer for so long does not answer: a webhook of its may take 10."""
 _WATCH_SECONDS = 300
-"""The API server ends a watch after this long; a half-open connection is found out soon after."""
+"""The API server ends a watch after this long."""
+_BOOKMARK_SECONDS = 75
+"""A watch that is silent for so long is dead: each minute brings a bookmark."""
+
+_TIMEOUT = aiohttp.ClientTimeout(total=_REQUEST_SECONDS, sock_connect=_SILENT_SECONDS, sock_read=_SILENT_SECONDS)
 
 Raw = dict[str, Any]
 
@@ -170,24 +176,25 @@ class Cluster:
         """Yield (type, object) since `version`, bookmarks too, until the server ends the watch. Raises GoneError."""
         query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version}
         query |= {"timeoutSeconds": str(_WATCH_SECONDS)} | ({"labelSelector": labels} if labels else {})
-        response = await self._send("WATCH", kind, kind.path(namespace), query, None, _WATCH_SECONDS + _REQUEST_SECONDS)
+        timeout = aiohttp.ClientTimeout(sock_connect=_SILENT_SECONDS, sock_read=_BOOKMARK_SECONDS)
+        response = await self._send("WATCH", kind, kind.path(namespace), query, None, timeout)
         try:
-            async for line in response.content:
+            async for line in _lines(response.content):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise _ERRORS.get(status["code"], ClusterError)(status["code"], status.get("message", ""))
                 yield event["type"], event["object"]
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise ClusterError(0, f"watch of {kind.plural} broke: {error}") from error
+        except (aiohttp.ClientError, TimeoutError, json.JSONDecodeError) as error:
+            raise ClusterError(0, f"watch of {kind.plural} broke: {error or type(error).__name__}") from error
         finally:
             response.close()
 
     async def read_log(self, namespace: str, pod: str, container: str, *, follow: bool = False) -> AsyncIterator[bytes]:
         """Yield what a container has printed, in pieces as they come; where it is followed, until it ends."""
         query = {"container": container} | ({"follow": "true"} if follow else {})
-        seconds = None if follow else _REQUEST_SECONDS
-        response = await self._send("GET", PODS, PODS.path(namespace, pod, "log"), query, None, seconds)
+        timeout = aiohttp.ClientTimeout(sock_connect=_SILENT_SECONDS) if follow else _TIMEOUT
+        response = await self._send("GET", PODS, PODS.path(namespace, pod, "log"), query, None, timeout)
         try:
             async for piece in response.content.iter_any():
                 yield piece
@@ -199,7 +206,7 @@ class Cluster:
     async def _call(
         self, method: str, kind: Kind, path: str, query: Mapping[str, str] | None = None, body: Raw | None = None
     ) -> Raw:
-        response = await self._send(method, kind, path, query or {}, body, _REQUEST_SECONDS)
+        response = await self._send(method, kind, path, query or {}, body, _TIMEOUT)
         try:
             answer: Raw = await response.json()
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -207,7 +214,13 @@ class Cluster:
         return answer
 
     async def _send(
-        self, verb: str, kind: Kind, path: str, query: Mapping[str, str], body: Raw | None, seconds: int | None
+        self,
+        verb: str,
+        kind: Kind,
+        path: str,
+        query: Mapping[str, str],
+        body: Raw | None,
+        timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         method = "GET" if verb == "WATCH" else verb
         url = f"{self._client.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
@@ -215,7 +228,6 @@ class Cluster:
         if method == "PATCH":
             headers["Content-Type"] = "application/merge-patch+json"
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=_REQUEST_SECONDS)
         try:
             answer = await self._client.rest_client.request(
                 method, url, headers=headers, body=body, _request_timeout=timeout
@@ -232,6 +244,17 @@ class Cluster:
     def _count(self, verb: str, kind: Kind, status: int) -> None:
         key = (verb, kind.plural, status)
         self.calls[key] = self.calls.get(key, 0) + 1
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length; the reader's own may not be longer than its buffer, and an object is up to 3 MiB."""
+    pieces: list[bytes] = []
+    async for piece in content.iter_any():
+        *whole, rest = piece.split(b"\n")
+        for end in whole:
+            yield b"".join([*pieces, end])
+            pieces.clear()
+        pieces.append(rest)
 
 
 def _error(status: int, body: str, retry_after: str | None) -> ClusterError:

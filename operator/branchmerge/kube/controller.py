@@ -80,8 +80,8 @@ class Controller:
             return
         await self._advance(key, job, body)
 
-    def on_error(self, key: JobKey, error: Exception) -> None:
-        """Log why a pass failed; the queue brings the job again."""
+    def on_error(self, key: JobKey, error: Exception) -> float | None:
+        """Log why a pass failed; the queue brings the job again, after what the API server asks to wait in seconds."""
         extra = {"job": "/".join(key)}
         if isinstance(error, ConflictError):
             logger.info("the job has changed meanwhile", extra=extra)
@@ -89,6 +89,7 @@ class Controller:
             logger.warning("API server: %s", error, extra=extra)
         else:
             logger.error("pass failed", exc_info=error, extra=extra)
+        return error.retry_after_seconds if isinstance(error, ClusterError) else None
 
     async def _advance(self, key: JobKey, job: DistillationJob, body: dict[str, Any]) -> None:
         body = await self._deletion.hold(body, job.spec)

@@ -10,11 +10,14 @@ from kopf._core.engines.peering import Identity
 
 from branchmerge.api.resource import GROUP, PLURAL, VERSION
 from branchmerge.kube.controller import JobKey
+from branchmerge.kube.witness import Witness
 from branchmerge.kube.workqueue import WorkQueue
 
 
-def register(registry: kopf.OperatorRegistry, queue: WorkQueue[JobKey], phases: dict[JobKey, str]) -> None:
-    """Have every event of a job queue it; `phases` is kept current for the metrics."""
+def register(
+    registry: kopf.OperatorRegistry, queue: WorkQueue[JobKey], phases: dict[JobKey, str], witness: Witness
+) -> None:
+    """Have every event of a job queue it; `phases` is kept current for the metrics, `witness` for the health."""
     kopf.on.login(registry=registry, id="service-account")(kopf.login_with_service_account)
     kopf.on.login(registry=registry, id="kubeconfig")(kopf.login_with_kubeconfig)
 
@@ -25,8 +28,10 @@ def register(registry: kopf.OperatorRegistry, queue: WorkQueue[JobKey], phases: 
         key = (namespace, name)
         if event["type"] == "DELETED":
             phases.pop(key, None)
+            witness.gone(key)
         else:
             phases[key] = (event["object"].get("status") or {}).get("phase", "Pending")
+            witness.told(key, event["object"]["metadata"]["resourceVersion"])
         queue.add(key)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,31 +36,29 @@ class Informer:
         self._listener = listener
         self._objects: dict[tuple[str, str], Raw] = {}
         self._synced = asyncio.Event()
-        self._heard_at = float("-inf")
+        self._fault: str | None = "not listed yet"
+        self._wait = _FIRST_WAIT_SECONDS
+        """After the next fault; doubled with each one, until a watch brings something."""
 
     async def run(self) -> None:
         """Follow the objects until cancelled; every fault of the API server is waited out."""
-        wait = _FIRST_WAIT_SECONDS
         while True:
             try:
-                version = await self._list()
-                wait = _FIRST_WAIT_SECONDS
-                await self._follow(version)
-            except GoneError:
-                logger.info("watch of %s is too old, listing anew", self.kind.plural)
+                await self._follow(await self._list())
             except ClusterError as error:
-                seconds = error.retry_after_seconds or random.uniform(wait / 2, wait)  # noqa: S311 - jitter
-                logger.warning("watch of %s: %s; again in %.1f s", self.kind.plural, error, seconds)
+                self._fault = None if isinstance(error, GoneError) else str(error)  # what is too old is no fault
+                seconds = error.retry_after_seconds or random.uniform(self._wait / 2, self._wait)  # noqa: S311 - jitter
+                logger.warning("watch of %s: %s; lists anew in %.1f s", self.kind.plural, error, seconds)
                 await asyncio.sleep(seconds)
-                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+                self._wait = min(2 * self._wait, _LONGEST_WAIT_SECONDS)
 
     async def synced(self) -> None:
         """Wait until the first list is there."""
         await self._synced.wait()
 
-    def silent_seconds(self) -> float:
-        """Seconds since the API server was last heard of: a list, an event or a bookmark."""
-        return time.monotonic() - self._heard_at
+    def problem(self) -> str | None:
+        """Why the copy may be out of date, None while the watch lives."""
+        return f"watch of {self.kind.plural}: {self._fault}" if self._fault else None
 
     def get(self, namespace: str, name: str) -> Raw | None:
         """One object, as it was last heard of."""
@@ -77,19 +74,19 @@ class Informer:
 
     async def _list(self) -> str:
         items, version = await self._cluster.list(self.kind, self._namespace, self._labels)
-        self._heard_at = time.monotonic()
         fresh: dict[tuple[str, str], Raw] = {_key(item): item for item in items}
         went = [found for key, found in self._objects.items() if key not in fresh]
         self._objects = fresh
         for item in (*items, *went):
             self._listener(item)
         self._synced.set()
+        self._fault = None
         return version
 
     async def _follow(self, version: str) -> None:
         while True:
             async for kind, item in self._cluster.watch(self.kind, self._namespace, version, self._labels):
-                self._heard_at = time.monotonic()
+                self._wait = _FIRST_WAIT_SECONDS
                 version = item["metadata"]["resourceVersion"]
                 if kind != "BOOKMARK":
                     self._apply(kind, item)

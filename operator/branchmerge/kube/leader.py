@@ -15,6 +15,9 @@ from typing import Any
 from branchmerge.kube.cluster import LEASES, Cluster, ClusterError, ConflictError, NotFoundError
 from branchmerge.kube.settings import LeaderElection
 
+_RETRY_SECONDS = 0.5
+"""Between two tries to renew where the first one failed."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,6 +34,7 @@ class Leadership:
         self._identity = identity
         self._settings = settings
         self.leads = False
+        self._heard_at = float("-inf")
         self._seen: tuple[str, str | None] | None = None
         self._seen_at = 0.0
 
@@ -42,15 +46,30 @@ class Leadership:
         logger.info("leads as %s", self._identity)
 
     async def keep(self) -> None:
-        """Renew until cancelled. Raises LeadershipLost."""
+        """Renew until cancelled. Raises LeadershipLost, a renewal's time before another replica may take the lead."""
         renewed_at = time.monotonic()
         while True:
-            await asyncio.sleep(self._settings.renew_seconds)
-            if await self._try():
-                renewed_at = time.monotonic()
-            elif time.monotonic() - renewed_at > self._settings.lease_seconds - self._settings.renew_seconds:
+            until = renewed_at + self._settings.lease_seconds - self._settings.renew_seconds
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    renewed_at = await self._renewed()
+            except TimeoutError:
                 self.leads = False
-                raise LeadershipLost(f"{self._identity} could not renew the lease")
+                raise LeadershipLost(f"{self._identity} could not renew the lease") from None
+
+    async def _renewed(self) -> float:
+        """Renew when it is time, again and again until that succeeds; the moment before the try that did."""
+        await asyncio.sleep(self._settings.renew_seconds)
+        while True:
+            began = time.monotonic()
+            if await self._try():
+                return began
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def problem(self) -> str | None:
+        """What is wrong with the election, None if it is well: the API server answers about the lease."""
+        silent = time.monotonic() - self._heard_at > 2 * self._settings.renew_seconds
+        return f"the API server does not answer about lease {self._settings.lease_name}" if silent else None
 
     async def release(self) -> None:
         """Let another replica lead at once, not only when the lease has run out."""
@@ -66,22 +85,28 @@ class Leadership:
             logger.warning("lease not released, it runs out: %s", error)
 
     async def _try(self) -> bool:
+        """Take or renew the lease, within the time between two renewals: an answer that comes later is of no use."""
         try:
-            lease = await self._read()
-            now = datetime.now(UTC)
-            if lease is None:
-                await self._cluster.create(LEASES, self._namespace, self._lease(now))
-                return True
-            if not self._may_take(lease["spec"]):
-                return False
-            changed = lease["spec"].get("holderIdentity") != self._identity
-            lease["spec"] = lease["spec"] | self._claim(now, lease["spec"], changed=changed)
-            await self._cluster.replace(LEASES, lease)
+            async with asyncio.timeout(self._settings.renew_seconds):
+                return await self._claimed()
         except ConflictError:
             return False
-        except ClusterError as error:
-            logger.warning("lease %s: %s", self._settings.lease_name, error)
+        except (ClusterError, TimeoutError) as error:
+            logger.warning("lease %s: %s", self._settings.lease_name, error or "no answer in time")
             return False
+
+    async def _claimed(self) -> bool:
+        lease = await self._read()
+        self._heard_at = time.monotonic()
+        now = datetime.now(UTC)
+        if lease is None:
+            await self._cluster.create(LEASES, self._namespace, self._lease(now))
+            return True
+        if not self._may_take(lease["spec"]):
+            return False
+        changed = lease["spec"].get("holderIdentity") != self._identity
+        lease["spec"] = lease["spec"] | self._claim(now, lease["spec"], changed=changed)
+        await self._cluster.replace(LEASES, lease)
         return True
 
     async def _read(self) -> dict[str, Any] | None:

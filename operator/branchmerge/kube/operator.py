@@ -11,7 +11,7 @@ from typing import Any
 import kopf
 
 from branchmerge.kube import handlers
-from branchmerge.kube.cluster import PODS, Cluster
+from branchmerge.kube.cluster import DISTILLATION_JOBS, PODS, Cluster, ClusterError
 from branchmerge.kube.controller import Controller, JobKey
 from branchmerge.kube.executor import KINDS
 from branchmerge.kube.identity import TokenReviewer
@@ -22,9 +22,10 @@ from branchmerge.kube.metrics import Metrics, Snapshot
 from branchmerge.kube.reporting import ProgressBoard
 from branchmerge.kube.server import Server
 from branchmerge.kube.settings import OperatorSettings
+from branchmerge.kube.witness import Witness
 
-_SILENT_SECONDS = 400.0
-"""A watch that heard nothing for so long is dead: the server ends each one after 300 seconds."""
+_COMPARE_SECONDS = 60.0
+"""Between two lists of all jobs, by which the watch of jobs is checked."""
 _PROGRESS_PACE_SECONDS = 10.0
 """Progress alone brings a job to the queue no more often than this."""
 
@@ -39,6 +40,7 @@ class Operator:
         self._settings = settings
         self._identity = identity
         self._board = ProgressBoard()
+        self._witness = Witness()
         self._phases: dict[JobKey, str] = {}
         self._children = {kind: self._informer(resource) for kind, resource in KINDS.items()}
         self._pods = self._informer(PODS)
@@ -51,7 +53,7 @@ class Operator:
         self._server = Server(
             self._metrics.registry,
             live=self._live,
-            ready=lambda: None,
+            ready=self._ready,
             board=self._board,
             authenticate=self._reviewer.pod_of,
             child_of=self._child_of,
@@ -91,13 +93,14 @@ class Operator:
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
         informers = [*self._children.values(), self._pods]
         workers = [self._work(informers) for _ in range(self._settings.workers)]
-        return [self._leadership.keep(), *(each.run() for each in informers), self._watch_jobs(informers), *workers]
+        watches = [*(each.run() for each in informers), self._watch_jobs(informers), self._compare_jobs()]
+        return [self._leadership.keep(), *watches, *workers]
 
     async def _watch_jobs(self, informers: list[Informer]) -> None:
         for informer in informers:
             await informer.synced()
         registry = kopf.OperatorRegistry()
-        handlers.register(registry, self._controller.queue, self._phases)
+        handlers.register(registry, self._controller.queue, self._phases, self._witness)
         namespace = self._settings.watch_namespace
         await kopf.operator(
             registry=registry,
@@ -107,6 +110,18 @@ class Operator:
             namespaces=[namespace] if namespace else [],
             clusterwide=namespace is None,
         )
+
+    async def _compare_jobs(self) -> None:
+        """Check the watch of jobs again and again, and work on what it missed."""
+        while True:
+            await asyncio.sleep(min(_COMPARE_SECONDS, self._settings.resync_seconds))
+            try:
+                jobs, _ = await self._cluster.list(DISTILLATION_JOBS, self._settings.watch_namespace)
+            except ClusterError as error:
+                logger.warning("list of jobs: %s", error)
+                continue
+            for key in self._witness.compare(jobs):
+                self._controller.queue.add(key)
 
     async def _work(self, informers: list[Informer]) -> None:
         for informer in informers:
@@ -141,12 +156,12 @@ class Operator:
         return next((owner["name"] for owner in owners if owner["kind"] in KINDS), None)
 
     def _live(self) -> str | None:
-        """What is wrong with this replica, None if it is well. One that does not lead only waits."""
-        if not self._leadership.leads:
-            return None
-        dead = [
-            each.kind.plural
-            for each in (*self._children.values(), self._pods)
-            if each.silent_seconds() > _SILENT_SECONDS
-        ]
-        return f"no news of {', '.join(dead)} for {_SILENT_SECONDS:.0f} s" if dead else None
+        """What only a new process puts right; None if nothing. Broken connections are not of that kind."""
+        missed = self._witness.missed
+        return f"the watch of jobs is dead: it has not told of {', '.join(missed[:3])}" if missed else None
+
+    def _ready(self) -> str | None:
+        """Why this replica cannot do its part now; None if it can. One that does not lead only stands by."""
+        watches = [*self._children.values(), self._pods] if self._leadership.leads else []
+        problems = (self._leadership.problem(), *(each.problem() for each in watches), self._live())
+        return next((problem for problem in problems if problem), None)

@@ -48,9 +48,12 @@ class WorkQueue(Generic[Key]):
         self._timers[key] = (due, handle)
 
     async def work(
-        self, function: Callable[[Key], Awaitable[None]], on_error: Callable[[Key, Exception], None]
+        self, function: Callable[[Key], Awaitable[None]], on_error: Callable[[Key, Exception], float | None]
     ) -> None:
-        """Work on keys until cancelled. A key whose work raised is tried again after its backoff."""
+        """Work on keys until cancelled. A key whose work raised is tried again after its backoff.
+
+        `on_error` may return the seconds that it must wait at least.
+        """
         while True:
             key = await self._ready.get()
             self._waiting.discard(key)
@@ -59,8 +62,8 @@ class WorkQueue(Generic[Key]):
                 await function(key)
                 self._failures.pop(key, None)
             except Exception as error:  # a worker outlives whatever one job brings
-                on_error(key, error)
-                self.add_after(key, self._backoff(key))
+                asked = on_error(key, error)
+                self.add_after(key, max(self._backoff(key), asked or 0.0))
             finally:
                 self._working.discard(key)
                 if key in self._again:

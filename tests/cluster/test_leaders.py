@@ -1,0 +1,70 @@
+"""Two replicas: one leads, the other one changes nothing until it must."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from deployment.bench import Bench, quick_job, values
+from localcluster.audit import AuditLog
+from localcluster.cluster import Cluster
+from localcluster.waiting import until
+
+HANDED_OVER_SECONDS = 20
+POD_NAME = "authentication.kubernetes.io/pod-name"
+READS = {"get", "list", "watch"}
+SLOW = {"steps": 60, "seconds": 0.25}
+
+
+@pytest.fixture
+def pair(bench: Bench) -> Bench:
+    """The bench with two replicas and the chart's own times of the lease."""
+    bench.release.install({**values(bench.namespace), "replicas": 2, "leaderElection": {}})
+    until("one of two replicas to lead", lambda: len(bench.operator_pods()) == 2 and bench.leader(), timeout=60)
+    return bench
+
+
+def test_when_the_leader_is_killed_the_other_replica_leads_and_the_job_ends_right(
+    pair: Bench, cluster: Cluster
+) -> None:
+    position = cluster.audit.position()
+    pair.apply(quick_job("handed", {"train/math": SLOW}))
+    pair.wait_steps("train/math", 3)
+    first = pair.leader()
+    (other,) = {*pair.operator_pods()} - {first}
+    writes = set(writes_by_pod(cluster.audit, position, pair.release.user))
+    assert (first, "pytorchjobs") in writes
+    assert {pod for pod, resource in writes if resource != "leases"} == {first}, "a replica that stands by only waits"
+
+    began = time.monotonic()
+    pair.kubectl("delete", "pod", first, "-n", pair.namespace, "--force", "--grace-period=0")
+    until("the other replica to lead", lambda: pair.leader() == other, timeout=HANDED_OVER_SECONDS, interval=0.2)
+    assert time.monotonic() - began < HANDED_OVER_SECONDS
+
+    pair.wait_phase("handed", "Succeeded")
+    assert pair.steps("train/math", "handed") == list(range(1, SLOW["steps"] + 1)), "the branch went on all the while"
+    assert {stage["attempts"] for stage in pair.status("handed")["stages"]} == {1}
+    children = [child["metadata"]["annotations"]["branchmerge.dev/stage"] for child in pair.children("handed")]
+    assert sorted(children) == sorted(stage["name"] for stage in pair.status("handed")["stages"])
+
+
+def test_a_leader_that_ends_in_order_hands_over_at_once(pair: Bench) -> None:
+    first = pair.leader()
+    began = time.monotonic()
+    pair.kubectl("delete", "pod", first, "-n", pair.namespace, "--wait=false")
+    until(
+        "another replica to lead", lambda: pair.leader() not in {"", first}, timeout=HANDED_OVER_SECONDS, interval=0.2
+    )
+    assert time.monotonic() - began < HANDED_OVER_SECONDS / 2, "the lease was given back, not waited for"
+
+
+def writes_by_pod(audit: AuditLog, position: int, user: str) -> Iterator[tuple[str, str]]:
+    """(pod, resource) of each request of a user, since a position, that was meant to change something."""
+    with audit.path.open("rb") as file:
+        file.seek(position)
+        lines = [line for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
+    for event in map(json.loads, lines):
+        if event["user"]["username"] == user and event["verb"] not in READS:
+            (pod,) = event["user"]["extra"][POD_NAME]
+            yield pod, event.get("objectRef", {}).get("resource", "")
