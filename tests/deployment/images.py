@@ -39,4 +39,5 @@ def _project_image(name: str, dockerfile: str, *more: str) -> Image:
         {"PYTHON_IMAGE": base.name},
         bases=(base,),
         registries=True,
+        kept_stages=("dependencies",),
     )

@@ -22,13 +22,14 @@ from localcluster.cgroups import Cgroup
 from localcluster.cleanup import sweep
 from localcluster.controlplane import ControlPlane
 from localcluster.daemons import Daemon
+from localcluster.errors import ClusterError
 from localcluster.files import write_whole
 from localcluster.images import Image, load
 from localcluster.kubectl import Kubectl
 from localcluster.machine import require_nodes
 from localcluster.network import Switch
 from localcluster.node import Node
-from localcluster.progress import say, step
+from localcluster.progress import step
 from localcluster.standins import alpine_image, pause_image
 from localcluster.topology import API_PORT, Topology
 
@@ -66,11 +67,15 @@ class Cluster:
 
         Raises:
             CannotRunError: this machine cannot run nodes.
-            ClusterError: a part of it did not start.
+            ClusterError: a part of it did not start, or there is one of other parts that somebody keeps.
         """
         require_nodes()
         if self.usable():
             return False
+        if not keep and self._kept_by_somebody():
+            raise ClusterError(
+                f"{self.topology.name} is kept, but made of other versions: make cluster-down, or cluster"
+            )
         self.prepare()
         sweep(self.topology)
         with step("starting the control plane"):
@@ -102,15 +107,10 @@ class Cluster:
 
     def usable(self) -> bool:
         """Whether it is up, whole, made of the parts that we would make it of, and meant to be kept."""
-        try:
-            record = Record(**json.loads(self._record.read_text()))
-        except FileNotFoundError:
+        record = self._recorded
+        if record is None or not record.kept or record.made_of != made_of():
             return False
-        if record.made_of != made_of():
-            say(f"cluster {self.topology.name} is made of other versions: it will be replaced")
-            return False
-        running = all(daemon.pid is not None for daemon in self._daemons)
-        return record.kept and running and self.kubectl.healthy()
+        return all(daemon.pid is not None for daemon in self._daemons) and self.kubectl.healthy()
 
     @property
     def kubeconfig(self) -> Path:
@@ -167,6 +167,17 @@ class Cluster:
     @property
     def _record(self) -> Path:
         return self.topology.folder / "up.json"
+
+    @property
+    def _recorded(self) -> Record | None:
+        try:
+            return Record(**json.loads(self._record.read_text()))
+        except FileNotFoundError:
+            return None
+
+    def _kept_by_somebody(self) -> bool:
+        record = self._recorded
+        return record is not None and record.kept and any(daemon.pid is not None for daemon in self._daemons)
 
     @property
     def _daemons(self) -> list[Daemon]:

@@ -35,6 +35,7 @@ class Image:
         arguments: build arguments.
         bases: the images that its FROM lines name; nothing is ever pulled.
         registries: whether its RUN lines need package registries; pip and uv then trust what this machine trusts.
+        kept_stages: stages of the Dockerfile whose layers are kept for the next build, even if they are in no image.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Image:
     arguments: Mapping[str, str] = field(default_factory=dict)
     bases: tuple["Image", ...] = ()
     registries: bool = False
+    kept_stages: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
@@ -71,6 +73,7 @@ class Image:
                 self._store(Path(scratch))
                 target = f"docker-archive:{into / ARCHIVE}:{self.name}"
                 _buildah("push", "--quiet", "--disable-compression", self.name, target)
+                _buildah("rmi", "--prune")  # layers of earlier builds
             self._prune(into.parent)
 
         return once(cache_root() / "images" / f"{self.slug}-{self.key}", make) / ARCHIVE
@@ -85,9 +88,11 @@ class Image:
         context = scratch / f"context-{self.key}"
         self._gather(context)
         arguments = [word for item in self.arguments.items() for word in ("--build-arg", "=".join(item))]
-        options = ["--pull-never", "--layers", "--label", f"{KEY_LABEL}={self.key}", "--tag", self.name, *arguments]
         mounts = _trusted_registries(scratch) if self.registries else []
-        _buildah("bud", *options, *mounts, "--file", str(self.dockerfile), str(context))
+        options = ["--pull-never", "--layers", *arguments, *mounts, "--file", str(self.dockerfile)]
+        for stage in self.kept_stages:
+            _buildah("bud", "--target", stage, "--tag", f"{self.name}-{stage}", *options, str(context))
+        _buildah("bud", "--label", f"{KEY_LABEL}={self.key}", "--tag", self.name, *options, str(context))
 
     def _gather(self, context: Path) -> None:
         context.mkdir()
