@@ -14,6 +14,7 @@ from deployment.workspace import CLAIM
 from localcluster.kubectl import Kubectl, Object
 from localcluster.waiting import until
 
+LEASE_SECONDS = 12
 SMALL = {"cpu": "10m", "memory": "64Mi"}
 ON_GPU_NODES = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}
 Quick = Mapping[str, Mapping[str, Any]]
@@ -33,7 +34,7 @@ def values(namespace: str, image: str = QUICK_TRAINER) -> dict[str, Any]:
         "trainer": {"image": {"repository": repository, "tag": tag}, "sharedMemory": "16Mi"},
         "pools": pools | {"gpu": everywhere, "cpu": {"nodeSelector": {"branchmerge.dev/pool": "cpu"}, **SMALL}},
         "defaultPool": {"nodeSelector": {"branchmerge.dev/pool": "cpu"}, **SMALL},
-        "leaderElection": {"leaseSeconds": 6, "renewSeconds": 2},
+        "leaderElection": {"leaseSeconds": LEASE_SECONDS, "renewSeconds": 2},
         "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}},
     }
 

@@ -133,12 +133,15 @@ class Node:
         return run([*client, *argv], timeout=timeout)
 
     def load(self, archive: Path) -> None:
-        """Import an image's archive, once. Its layers are kept unpacked only: packed ones would take as much again."""
-        done = self.folder / "images" / archive.parent.name
-        if not done.exists():
+        """Import an image's archive, unless it is the one that its name stands for here already.
+
+        Its layers are kept unpacked only: packed ones would take as much again.
+        """
+        image, _, key = archive.parent.name.rpartition("-")
+        loaded = self.folder / "images" / image
+        if not loaded.exists() or loaded.read_text() != key:
             self.ctr("images", "import", "--local", "--discard-unpacked-layers", str(archive))
-            done.parent.mkdir(exist_ok=True)
-            done.touch()
+            write_whole(loaded, key)
 
     @property
     def daemons(self) -> list[Daemon]:
