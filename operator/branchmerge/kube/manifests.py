@@ -92,7 +92,9 @@ def _placed(template: Manifest, first: str) -> Manifest:
     ]
     container, *others = template["spec"]["containers"]
     containers = [{**container, "env": [*container["env"], *place]}, *others]
-    return {**template, "spec": {**template["spec"], "containers": containers}}
+    # The replicas' restartPolicy holds; that of a pod brings a warning at each reconciliation.
+    spec = {key: value for key, value in template["spec"].items() if key != "restartPolicy"}
+    return {**template, "spec": {**spec, "containers": containers}}
 
 
 BATCH_JOB = BatchJob()
