@@ -24,6 +24,8 @@ from localcluster.machine import require_nodes
 from localcluster.topology import FULL
 
 TEST_TIMEOUT_SECONDS = 300
+RERUNS = 1
+"""A node of a busy machine may be late for once. The summary of the run names each test that was tried again."""
 LOOKS_BACK = "test_rights.py"
 """Looks back at what all the others have done, so it is last."""
 
@@ -31,7 +33,10 @@ LOOKS_BACK = "test_rights.py"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The clock of a test stops while a cluster is built: from nothing that takes many minutes, once."""
     for item in items:
-        if {"cluster", "api_only_cluster"} & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "cluster" in fixtures:
+            item.add_marker(pytest.mark.flaky(reruns=RERUNS))
+        if {"cluster", "api_only_cluster"} & fixtures:
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_SECONDS, func_only=True))
     items.sort(key=lambda item: item.path.name == LOOKS_BACK)
 
