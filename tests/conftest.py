@@ -7,6 +7,7 @@ import pytest
 TESTS = Path(__file__).parent
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, and all tests on the cluster, in one process: they share what is made once."""
     for item in items:
