@@ -10,7 +10,6 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 INSTALLED := .venv/.installed
 DEMO := examples/mini/distillation.yaml
-TEST_PROCESSES ?= 2
 
 # Of `make kind`. The trainer's image takes gigabytes on each node that runs stages.
 KIND := branchmerge
@@ -47,7 +46,9 @@ demo: $(INSTALLED) ## Run the mini DistillationJob on this machine, from nothing
 
 .PHONY: test
 test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours (the first time builds a Kubernetes: 15 minutes)
-	$(RUN) pytest --numprocesses $(TEST_PROCESSES) $(PYTEST_ARGS)
+	@$(RUN) pytest -m cluster tests/cluster $(PYTEST_ARGS) 2>&1 | sed --unbuffered 's/^/[cluster] /' & on_cluster=$$!; \
+	$(RUN) pytest -m "not cluster" $(PYTEST_ARGS) && others=0 || others=$$?; \
+	wait $$on_cluster && exit $$others
 
 .PHONY: cluster
 cluster: $(INSTALLED) ## Bring up a real three-node Kubernetes here, with the operator (Linux, root; no Docker)

@@ -30,8 +30,10 @@ def requests(cluster: Cluster, audit_start: int) -> list[Request]:
     return found
 
 
-def test_no_request_was_denied(requests: list[Request]) -> None:
-    assert [request for request in requests if not request.allowed] == []
+def test_nothing_was_denied_that_the_chart_does_not_grant(requests: list[Request]) -> None:
+    """What it does grant is denied for a moment by an API server that has just started, and after an uninstall."""
+    denied = {(request.verb, request.resource) for request in requests if not request.allowed}
+    assert denied - set(granted()) == set()
 
 
 def test_every_right_that_the_chart_grants_was_used(requests: list[Request]) -> None:

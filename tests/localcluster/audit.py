@@ -52,7 +52,7 @@ class AuditLog:
 def _request(event: dict[str, Any]) -> Request:
     target = event.get("objectRef", {})
     return Request(
-        user=event["user"]["username"],
+        user=event["user"].get("username", ""),  # of a request that came before the server knew whose it is
         verb=event["verb"],
         resource="/".join(target[part] for part in ("resource", "subresource") if part in target),
         namespace=target.get("namespace", ""),
