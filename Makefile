@@ -46,7 +46,7 @@ demo: $(INSTALLED) ## Run the mini DistillationJob on this machine, from nothing
 
 .PHONY: test
 test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours (the first time builds a Kubernetes: 15 minutes)
-	@$(RUN) pytest -m cluster tests/cluster $(PYTEST_ARGS) 2>&1 | sed --unbuffered 's/^/[cluster] /' & on_cluster=$$!; \
+	@env --default-signal=INT $(RUN) pytest -m cluster tests/cluster $(PYTEST_ARGS) 2>&1 | sed --unbuffered 's/^/[cluster] /' & on_cluster=$$!; \
 	$(RUN) pytest -m "not cluster" $(PYTEST_ARGS) && others=0 || others=$$?; \
 	wait $$on_cluster && exit $$others
 

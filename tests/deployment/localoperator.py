@@ -105,8 +105,13 @@ class LocalOperator:
             return 0, ""
 
     def wait_ready(self, *, timeout: float = 30) -> None:
-        """Wait until it says that it is ready; `timeout` in seconds."""
-        until(f"{self.identity} to be ready", lambda: self.health("/readyz")[0] == 200, timeout=timeout, interval=0.1)
+        """Wait until it leads, and says that it is ready; `timeout` in seconds."""
+
+        def leads() -> bool:
+            lease = self.release.admin.get("lease", self.release.deployment, self.release.namespace)
+            return bool(lease["spec"].get("holderIdentity") == self.identity) and self.health("/readyz")[0] == 200
+
+        until(f"{self.identity} to lead", leads, timeout=timeout, interval=0.2)
 
     @property
     def _settings(self) -> Path:
