@@ -127,7 +127,7 @@ class FaultProxy:
         if fault is Fault.HANGS:
             async with self._held():
                 await asyncio.sleep(HANG_SECONDS)
-        if fault is Fault.LOST:
+        if fault is Fault.LOST or (fault is Fault.UNANSWERED and call.watch):
             return drop(request)
         if fault in ANSWERS:
             return refusal(fault, watch=call.watch)

@@ -9,7 +9,7 @@ import pytest
 
 from branchmerge.api.stage import ExitCode, Outcome
 from branchmerge.core.model import AttemptState, FailureClass
-from branchmerge.kube.observe import attempt_of, marked, marks_of, results_of
+from branchmerge.kube.observe import attempt_of, lacks_outcome, marked, marks_of, results_of
 from builders import EPOCH, at, make_result
 
 NOW = at(600)
@@ -199,6 +199,14 @@ def test_success_brings_its_result(kind: str, condition: str) -> None:
     assert attempt.state is AttemptState.SUCCEEDED
     assert attempt.gpus == 16
     assert results_of([(raw, pods)]) == {("train/math", "f" * 64): result}
+    assert not lacks_outcome(raw, pods)
+
+
+def test_only_a_success_without_words_lacks_its_outcome() -> None:
+    assert lacks_outcome(child("Succeeded"), [])
+    assert lacks_outcome(child("Succeeded"), [pod("Running")])
+    assert not lacks_outcome(child("Failed"), [])
+    assert not lacks_outcome(child("Running"), [])
 
 
 def test_words_of_the_kubelet_are_no_outcome() -> None:

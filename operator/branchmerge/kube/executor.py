@@ -31,6 +31,7 @@ from branchmerge.kube.observe import (
     holds_resources,
     is_attempt,
     is_lost,
+    lacks_outcome,
     lost_at,
     marked,
     marks_of,
@@ -188,7 +189,7 @@ class KubeExecutor:
             if DISRUPTED_ANNOTATION in marks:
                 child = {**await self._cluster.get(KINDS[kind], self._namespace, name), "kind": kind}
                 marks = marks_of(child, pods, now)
-            if FAILURE_ANNOTATION in marks:
+            if FAILURE_ANNOTATION in marks or lacks_outcome(child, pods):
                 pods = await self._listed_pods(child)
                 marks = marks_of(child, pods, now)
             if marks:

@@ -172,6 +172,11 @@ def has_ended(child: Raw) -> bool:
     return condition_of(child, *_SUCCESS, "Failed") is not None
 
 
+def lacks_outcome(child: Raw, pods: Sequence[Raw]) -> bool:
+    """Whether it has succeeded, and nothing known tells with what result."""
+    return condition_of(child, *_SUCCESS) is not None and outcome_of(child, pods) is None
+
+
 def _disruption(pods: Sequence[Raw], now: datetime) -> str | None:
     """What took a pod away from outside, as `Reason: message`."""
     for pod in pods:
