@@ -80,6 +80,17 @@ def test_connections_that_hang(bench: Bench, operator: LocalOperator, proxy: Fau
     bench.assert_each_stage_ran_once("hangs")
 
 
+def test_a_result_is_found_though_the_watch_of_pods_is_deaf(
+    bench: Bench, operator: LocalOperator, proxy: FaultProxy
+) -> None:
+    """That a child succeeded is known, with what result is not: no reason to run its stage again."""
+    proxy.judge = lambda call: Fault.HANGS if call.watch and call.path.endswith("/pods") else Fault.NONE
+    operator.start()
+    bench.apply(quick_job("deaf"))
+    bench.wait_phase("deaf", "Succeeded", timeout=50)
+    bench.assert_each_stage_ran_once("deaf")
+
+
 def test_the_api_server_is_killed_while_a_job_runs(bench: Bench, cluster: Cluster) -> None:
     bench.apply(quick_job("outage", {"train/math": {"seconds": 2}}))
     bench.wait_stage("outage", "train/math", "Running")
@@ -156,7 +167,9 @@ def test_a_deaf_watch_of_jobs_is_found_out(bench: Bench, operator: LocalOperator
     bench.apply(quick_job("unheard"))
     bench.wait_phase("unheard", "Succeeded")
     until("the word of the deaf watch", lambda: operator.health("/healthz")[0] == 503, timeout=30)
-    assert operator.health("/healthz")[1] == f"the watch of jobs is dead: it has not told of {bench.namespace}/unheard"
+    word = operator.health("/healthz")[1]
+    assert word.startswith("the watch of jobs is dead: it has not told of ")
+    assert f"{bench.namespace}/unheard" in word
     assert operator.health("/readyz")[0] == 503
 
 

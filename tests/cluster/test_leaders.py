@@ -3,10 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from deployment.bench import Bench, quick_job, values
+from deployment.faultproxy import FaultProxy
+from deployment.localoperator import LocalOperator
 from localcluster.audit import AuditLog
 from localcluster.cluster import Cluster
 from localcluster.waiting import until
@@ -56,6 +59,30 @@ def test_a_leader_that_ends_in_order_hands_over_at_once(pair: Bench) -> None:
         "another replica to lead", lambda: pair.leader() not in {"", first}, timeout=HANDED_OVER_SECONDS, interval=0.2
     )
     assert time.monotonic() - began < HANDED_OVER_SECONDS / 2, "the lease was given back, not waited for"
+
+
+def test_a_leader_that_hangs_is_replaced_and_ends_when_it_wakes(
+    bench: Bench, operator: LocalOperator, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    other = LocalOperator(bench.release, proxy.url, tmp_path, identity="other")
+    try:
+        operator.start()
+        until("the first one to lead", lambda: bench.leader() == operator.identity, timeout=30)
+        other.start()
+        until("the other one to stand by", lambda: other.health("/readyz")[0] == 200, timeout=30)
+        bench.apply(quick_job("woken", {"train/math": SLOW}))
+        bench.wait_steps("train/math", 3, job="woken")
+        operator.pause()
+        until("the other one to lead", lambda: bench.leader() == other.identity, timeout=HANDED_OVER_SECONDS)
+        operator.proceed()
+        until("the one that hung to end", lambda: not operator.running, timeout=10)
+        assert operator.process is not None
+        assert operator.process.returncode == 1
+        bench.wait_phase("woken", "Succeeded")
+        assert {stage["attempts"] for stage in bench.status("woken")["stages"]} == {1}
+        assert bench.steps("train/math", "woken") == list(range(1, SLOW["steps"] + 1))
+    finally:
+        other.kill()
 
 
 def writes_by_pod(audit: AuditLog, position: int, user: str) -> Iterator[tuple[str, str]]:
