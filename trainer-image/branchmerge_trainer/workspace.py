@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from branchmerge.api.content import combined, file_digest
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import INPUTS_ENV, RESULT_FILE, WORKSPACE_ENV, ModelRef, StageConfig, StageResult
 
 LINEAGE_FILE = "lineage.json"
-_CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -111,14 +110,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 def digest(folder: Path, files: Iterable[str] | None = None) -> str:
     """Content digest (sha256, hex) of the named files, or of all below `folder`: of their names and bytes."""
     names = sorted(files if files is not None else _files(folder))
-    total = hashlib.sha256()
-    for name in names:
-        with (folder / name).open("rb") as file:
-            content = hashlib.sha256()
-            while chunk := file.read(_CHUNK_BYTES):
-                content.update(chunk)
-        total.update(f"{name}\0{content.hexdigest()}\n".encode())
-    return total.hexdigest()
+    return combined({name: file_digest(folder / name) for name in names})
 
 
 def _files(folder: Path) -> list[str]:

@@ -21,8 +21,18 @@ def content_digest(path: Path, digests: Mapping[Path, str]) -> str:
     """sha256 (hex) of a file's bytes; of a folder's file names and digests. `digests` has sha256 of each file."""
     if not path.is_dir():
         return digests[path]
-    lines = [f"{file.relative_to(path).as_posix()}\0{digest}\n" for file, digest in digests.items()]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return combined({file.relative_to(path).as_posix(): digest for file, digest in digests.items()})
+
+
+def combined(digests: Mapping[str, str]) -> str:
+    """sha256 (hex) of names and digests, in their order."""
+    return hashlib.sha256("".join(f"{name}\0{digest}\n" for name, digest in digests.items()).encode()).hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """sha256 (hex) of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _counts(below: Path) -> bool:

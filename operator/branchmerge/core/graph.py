@@ -62,7 +62,7 @@ def build_graph(job: DistillationJob, pins: Pins | None, results: Mapping[StageK
         for model in builder.evaluated(job.spec.evaluation):
             builder.add_evaluation(job.spec.evaluation, model)
     builder.add_report()
-    return Graph(tuple(builder.stages.values()), builder.pins or {})
+    return Graph(tuple(builder.stages.values()), builder.pins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ class _Builder:
 
     def __init__(self, job: DistillationJob, pins: Pins | None, results: Mapping[StageKey, StageResult]) -> None:
         self.stages: dict[str, Stage] = {}
-        self.pins = pins
+        self.pins = pins or {}
+        self._resolved = pins is not None
         self._uid = job.metadata.uid or ""
         self._spec = job.spec
         self._results = results
@@ -104,21 +105,22 @@ class _Builder:
             ),
         )
         self._first = (name,)
-        key = self.stages[name].key
-        result = None if key is None else self._results.get(key)
-        self.pins = None if result is None else pins_of(refs, result.pins)
+        result = self._result(name)
+        if result is not None:
+            self.pins, self._resolved = pins_of(refs, result.pins), True
 
     def add_curation(self, branch: Branch) -> None:
         """`curate/<branch>`. Its task names the commits that Hub data sets were resolved to."""
         refs = [self._inputs[source_name(branch.name, index)] for index in range(len(branch.data.sources))]
-        pins = self.pins
         self._add(
             StageKind.CURATE,
             branch.name,
             needs=self._first,
             resources=Resources(),
-            ingredients=None if pins is None else curate_ingredients(branch.data, [ref.identity(pins) for ref in refs]),
-            task=lambda: CurateTask(branch=branch.name, data=_at_commits(branch.data, refs, pins or {})),
+            ingredients=curate_ingredients(branch.data, [ref.identity(self.pins) for ref in refs])
+            if self._resolved
+            else None,
+            task=lambda: CurateTask(branch=branch.name, data=_at_commits(branch.data, refs, self.pins)),
         )
 
     def add_training(self, branch: Branch) -> None:
@@ -250,23 +252,27 @@ class _Builder:
         self.stages[name] = stage
 
     def _student_identity(self) -> Identity:
-        return self._inputs[STUDENT].identity(self.pins or {})
+        return self._inputs[STUDENT].identity(self.pins)
 
     def _identity(self, name: str) -> Identity | None:
-        return self._inputs[name].identity(self.pins or {}) if name in self._inputs else None
+        return self._inputs[name].identity(self.pins) if name in self._inputs else None
 
     def _digest(self, name: str) -> str | None:
         """Content digest of a stage's output, once it is there."""
-        key = self.stages[name].key
-        result = None if key is None else self._results.get(key)
+        result = self._result(name)
         return None if result is None else result.digest
+
+    def _result(self, name: str) -> StageResult | None:
+        """What a stage has found, once it is done."""
+        key = self.stages[name].key
+        return None if key is None else self._results.get(key)
 
     def _upstream(self, names: tuple[str, ...]) -> dict[str, str] | None:
         """Fingerprints of these stages, or None while one of them is not certain.
 
         What inputs are is told by what they are, not by the stage that found it out.
         """
-        if self.pins is None:
+        if not self._resolved:
             return None
         made = [name for name in names if name not in self._first]
         known = {name: known_by for name in made if (known_by := self.stages[name].fingerprint) is not None}
@@ -289,7 +295,7 @@ class _Builder:
 
     def _student(self) -> ModelRef:
         student = self._inputs[STUDENT]
-        return ModelRef(name=STUDENT, model=student.location, revision=student.commit(self.pins or {}))
+        return ModelRef(name=STUDENT, model=student.location, revision=student.commit(self.pins))
 
     def _output(self, name: str) -> str:
         output = self.stages[name].output

@@ -30,7 +30,7 @@ _HOW_NOT_WHAT = {"checkpoint", "micro_batch_size", "gradient_checkpointing"}
 
 def inputs_ingredients(refs: Sequence[InputRef], job: str) -> Ingredients:
     """What inputs are. Names whose content may change are looked up anew for each job: `job` is its uid."""
-    named = [_without_none({"kind": ref.kind, "location": ref.location, "revision": ref.revision}) for ref in refs]
+    named = [{"kind": ref.kind, **ref.identity({})} for ref in refs]
     return ingredients_of(StageKind.INPUTS, inputs=named, job=job)
 
 
@@ -103,10 +103,6 @@ def _source(source: Source, identity: Identity) -> dict[str, Any]:
 
 def _suite(suite: Suite, identity: Identity) -> dict[str, Any]:
     return {**_plain(suite, exclude={"name", "path", "role"}), **identity}
-
-
-def _without_none(values: Mapping[str, str | None]) -> dict[str, str]:
-    return {key: value for key, value in values.items() if value is not None}
 
 
 def _plain(model: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:

@@ -49,7 +49,6 @@ class Kind:
 
 DISTILLATION_JOBS = Kind(API_VERSION, PLURAL)
 JOBS = Kind("batch/v1", "jobs")
-PYTORCH_JOBS = Kind("kubeflow.org/v1", "pytorchjobs")
 PODS = Kind("v1", "pods")
 LEASES = Kind("coordination.k8s.io/v1", "leases")
 EVENTS = Kind("events.k8s.io/v1", "events")

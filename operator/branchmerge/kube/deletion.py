@@ -15,12 +15,13 @@ from branchmerge.kube.cluster import (
     DISTILLATION_JOBS,
     JOBS,
     PODS,
-    PYTORCH_JOBS,
     REFUSALS,
     Cluster,
     ClusterError,
+    Raw,
 )
 from branchmerge.kube.events import Event
+from branchmerge.kube.executor import KINDS
 from branchmerge.kube.labels import JOB_LABEL
 from branchmerge.kube.raw import is_owned_by
 from branchmerge.kube.retention import (
@@ -38,11 +39,8 @@ from branchmerge.kube.retention import (
 )
 from branchmerge.kube.settings import OperatorSettings
 
-Raw = dict[str, Any]
 Tell = Callable[[Metadata, list[Event]], Awaitable[None]]
 """Publishes events of a job."""
-
-_CHILD_KINDS = (JOBS, PYTORCH_JOBS)
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +117,7 @@ class Deletion:
     async def _step(self, job: DistillationJob) -> Step:
         namespace, name, uid = _identity(job)
         own = {}
-        for kind in _CHILD_KINDS:
+        for kind in KINDS.values():
             found, _ = await self._cluster.list(kind, namespace, f"{JOB_LABEL}={name}")
             own[kind] = [child for child in found if is_owned_by(child, uid)]
         pods, _ = await self._cluster.list(PODS, namespace, f"{JOB_LABEL}={name}")
@@ -134,7 +132,7 @@ class Deletion:
             metadata = child["metadata"]
             namespace, name, job = metadata["namespace"], metadata["name"], metadata["labels"][JOB_LABEL]
             logger.info("deletes %s", name, extra={"job": f"{namespace}/{job}"})
-            kind = next(kind for kind in _CHILD_KINDS if kind.api_version == child["apiVersion"])
+            kind = next(kind for kind in KINDS.values() if kind.api_version == child["apiVersion"])
             await self._cluster.delete(kind, namespace, name)
 
     async def _clean_up(self, job: DistillationJob) -> Release | None:

@@ -6,15 +6,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from branchmerge.api.resource import DistillationJob
 from branchmerge.core.model import Discard, Observation, Start, Stop
 from branchmerge.kube.cluster import (
     EVENTS,
-    JOBS,
     PODS,
-    PYTORCH_JOBS,
     REFUSALS,
     Cluster,
     ClusterError,
@@ -24,7 +23,7 @@ from branchmerge.kube.cluster import (
 )
 from branchmerge.kube.informer import Informer
 from branchmerge.kube.labels import DISRUPTED_ANNOTATION, FAILURE_ANNOTATION, JOB_LABEL, STOPPED_ANNOTATION
-from branchmerge.kube.manifests import child_kind, child_manifest
+from branchmerge.kube.manifests import CHILD_KINDS, child_kind, child_manifest
 from branchmerge.kube.observe import (
     attempt_of,
     has_ended,
@@ -42,11 +41,12 @@ from branchmerge.kube.reporting import ProgressBoard
 from branchmerge.kube.settings import OperatorSettings
 from branchmerge.kube.waiting import lacks_pods, pods_due
 
-KINDS: Mapping[str, Kind] = {"Job": JOBS, "PyTorchJob": PYTORCH_JOBS}
+KINDS: Mapping[str, Kind] = {each.kind: Kind(each.api_version, each.plural) for each in CHILD_KINDS}
+"""Kind of a child -> where the API server keeps it."""
 
 
 class KubeExecutor:
-    """The attempts of one job. Implements `core.executor.Executor`."""
+    """The attempts of one job, for one pass over it. Implements `core.executor.Executor`."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class KubeExecutor:
 
     async def _create(self, action: Start) -> str | None:
         """Create the attempt's child. What is in the way, where that is not a matter of asking again at once."""
-        if self._has_predecessor():
+        if self._has_predecessor:
             return "waits for pods of an earlier job of this name to end: both would write into one folder"
         kind, body = child_kind(action.stage.kind).kind, child_manifest(action, self._job, self._settings)
         name = body["metadata"]["name"]
@@ -157,8 +157,9 @@ class KubeExecutor:
             for child in informer.labelled(self._namespace, JOB_LABEL, self._job.metadata.name)
         ]
 
+    @cached_property
     def _has_predecessor(self) -> bool:
-        """Whether pods run that belong to a job of this name which is gone."""
+        """Whether pods run that belong to a job of this name which is gone. Looked up once, for all starts."""
         now = datetime.now(UTC)
         ours = {child["metadata"]["uid"] for child in self._children_of_name() if is_owned_by(child, self._uid)}
         return any(

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from branchmerge.kube.cluster import Cluster, ClusterError, GoneError, Kind
+from branchmerge.kube.raw import Raw
 
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 30.0
 
-Raw = Mapping[str, Any]
 Listener = Callable[[Raw], None]
 """Told of every object that came, changed or went."""
 

@@ -196,10 +196,8 @@ def _removal(child: Raw, pods: Sequence[Raw]) -> str | None:
     """
     if is_suspended(child) or child["metadata"].get("deletionTimestamp"):
         return None
-    going = [
-        pod["metadata"] for pod in pods if holds_resources(pod)
-    ]  # one that has ended may be of before a suspension
-    removed = [metadata["name"] for metadata in going if metadata.get("deletionTimestamp")]
+    working = [pod["metadata"] for pod in pods if holds_resources(pod)]  # one that has ended may be of before a pause
+    removed = [metadata["name"] for metadata in working if metadata.get("deletionTimestamp")]
     return f"PodDeleted: somebody deleted {', '.join(removed)}" if removed else None
 
 

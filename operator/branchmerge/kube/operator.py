@@ -15,10 +15,11 @@ from branchmerge.kube.cluster import DISTILLATION_JOBS, PODS, Cluster, ClusterEr
 from branchmerge.kube.controller import Controller, JobKey
 from branchmerge.kube.executor import KINDS
 from branchmerge.kube.identity import TokenReviewer
-from branchmerge.kube.informer import Informer, Raw
+from branchmerge.kube.informer import Informer
 from branchmerge.kube.labels import JOB_LABEL
 from branchmerge.kube.leader import Leadership
 from branchmerge.kube.metrics import Metrics, Snapshot
+from branchmerge.kube.raw import Raw
 from branchmerge.kube.reporting import ProgressBoard
 from branchmerge.kube.server import Server
 from branchmerge.kube.settings import OperatorSettings

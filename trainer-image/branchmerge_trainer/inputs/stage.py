@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
 
-from branchmerge.api.content import content_digest, content_files
+from branchmerge.api.content import content_digest, content_files, file_digest
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import OUTCOME_BYTES, InputsTask, InputToResolve
 from branchmerge_trainer.failures import TransientError
@@ -15,7 +14,6 @@ from branchmerge_trainer.runtime import Findings, StageContext
 
 PINS_FILE = "pins.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_CHUNK_BYTES = 1 << 22
 _PINS_BYTES = OUTCOME_BYTES - 1024
 """What the result can hold of them; the rest of it is short."""
 
@@ -58,15 +56,7 @@ def _pin(entry: InputToResolve, context: StageContext) -> str | None:
 
 
 def _digest(path: Path) -> str:
-    return content_digest(path, {file: _sha256(file) for file in content_files(path)})
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return content_digest(path, {file: file_digest(file) for file in content_files(path)})
 
 
 def _commit(entry: InputToResolve) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from kubernetes.aio.config import ConfigException
 
@@ -18,10 +18,9 @@ from branchmerge.cli.picture import holds
 from branchmerge.cli.place import RemoteJob
 from branchmerge.cli.remote.kubeconfig import Choice, choose
 from branchmerge.core.naming import listed
-from branchmerge.kube.cluster import DISTILLATION_JOBS, Cluster, ClusterError, NotFoundError
+from branchmerge.kube.cluster import DISTILLATION_JOBS, Cluster, ClusterError, NotFoundError, Raw
 
 FIELD_MANAGER = "branchmerge-cli"
-Raw = dict[str, Any]
 T = TypeVar("T")
 
 

@@ -16,7 +16,7 @@ from branchmerge.api.stage import StageKind
 from branchmerge.api.status import StageState
 from branchmerge.cli.console import failed, remark
 from branchmerge.cli.place import RemoteJob
-from branchmerge.cli.remote.connection import Connection, JobObject, Raw, connected
+from branchmerge.cli.remote.connection import Connection, JobObject, connected
 from branchmerge.cli.remote.pods import exit_code, has_started, is_hopeless, why_waiting
 from branchmerge.cli.remote.reader import (
     CONTAINER,
@@ -30,7 +30,7 @@ from branchmerge.cli.remote.reader import (
 )
 from branchmerge.cli.words import size
 from branchmerge.core.naming import output_folder
-from branchmerge.kube.cluster import JOBS, PODS, ClusterError, NotFoundError
+from branchmerge.kube.cluster import JOBS, PODS, ClusterError, NotFoundError, Raw
 from branchmerge.kube.manifests import BATCH_JOB
 
 _START_SECONDS = 180.0
