@@ -10,6 +10,22 @@ from invalid_specs.entry import DATA, GATE, STEP, SUITE
 from invalid_specs.merges import candidates, one_step, step
 
 TEACHER = {"endpoint": "http://vllm/v1", "model": "r1"}
+ENDPOINT = {
+    **TEACHER,
+    "apiKeySecretRef": {"name": "teacher", "key": "api-key"},
+    "limits": {
+        "concurrency": 256,
+        "requestsPerMinute": 600,
+        "tokensPerMinute": 2_000_000,
+        "maxTokens": 5_000_000_000,
+        "maxCost": {"amount": "2000", "currency": "EUR"},
+    },
+    "prices": {"inputPerMillion": "0.55", "outputPerMillion": "2.19", "currency": "EUR"},
+    "requestTimeoutSeconds": 3600,
+    "retries": 0,
+}
+"""All that can be said of an endpoint."""
+LANGUAGES = [f"{first}{second}" for first in "abcd" for second in "abcdefgh"]
 LINEAR = [step("linear")]
 
 _VALUES: dict[Kind, Any] = {Kind.NUMBER: 0.1, Kind.SHARE: 0.5, Kind.COUNT: 3, Kind.SWITCH: True}
@@ -41,7 +57,13 @@ def _the_most(kind: str) -> dict[str, Any]:
         "spec.branches": [
             {
                 "name": name,
-                "data": {"sources": [{"path": "p" * 1024}] * 32},
+                "teacher": ENDPOINT,
+                "data": {
+                    "sources": [{"prompts": {"path": "p" * 1024}, "weight": 1.0}] * 32,
+                    "limits": {"maxRows": 9},
+                    "verify": {"method": "judge", "judge": {**ENDPOINT, "rubric": "r" * 1024}},
+                    "require": {"languages": LANGUAGES},
+                },
                 "training": {"globalBatchSize": 32},
                 "replay": {"fraction": 0.5, "from": [other for other in branches if other != name]},
             }
@@ -140,6 +162,17 @@ VALID: dict[str, dict[str, Any]] = {
     "the most of everything, in one recipe": _the_most("recipe"),
     "the most of everything, in candidates": _the_most("candidates"),
     "prompts for a teacher": {"spec.teacher": TEACHER, f"{DATA}.sources.0": {"prompts": {"path": "prompts.jsonl"}}},
+    "prompts for a branch's own teacher": {
+        "spec.branches.0.teacher": TEACHER,
+        f"{DATA}.sources.0": {"prompts": {"path": "prompts.jsonl"}},
+    },
+    "a teacher with everything": {
+        "spec.teacher": {
+            **ENDPOINT,
+            "systemPrompt": "Think first.",
+            "sampling": {"samples": 8, "temperature": 1, "topP": 1, "maxTokens": 32768, "seed": 0},
+        }
+    },
     "a teacher for nobody": {"spec.teacher": TEACHER},
     "columns of a pair": {f"{DATA}.sources.0.columns": {"prompt": "question", "completion": "answer"}},
     "all answers of those that nothing judges": {f"{DATA}.select": {"maxPerPrompt": 2}},
@@ -148,6 +181,28 @@ VALID: dict[str, dict[str, Any]] = {
         f"{DATA}.select": {"strategy": "ShortestCorrect"},
     },
     "decontamination": {f"{DATA}.decontaminate": {}},
+    "a pattern": {f"{DATA}.verify": {"method": "regex", "pattern": "(?:Answer: )?([A-D])"}},
+    "a judge with everything": {
+        f"{DATA}.verify": {"method": "judge", "judge": {**ENDPOINT, "rubric": "Is it right?", "maxTokens": 64}}
+    },
+    "code that is run without a sandbox": {
+        f"{DATA}.verify": {"method": "code", "allowUnsandboxed": True, "tests": "cases", "timeoutSeconds": 6},
+        f"{SUITE}.method": "code",
+        f"{SUITE}.allowUnsandboxed": True,
+        "spec.evaluation.suites.1": {"name": "guide", "builtin": "livecodebench", "allowUnsandboxed": True},
+    },
+    "a sandbox that nothing needs": {f"{DATA}.verify": {"method": "exact", "allowUnsandboxed": False}},
+    "pass rates": {f"{DATA}.verify": {"method": "math", "minPassRate": 0.25, "maxPassRate": 0.25}},
+    "rows of a form": {
+        f"{DATA}.require": {"closedThink": True, "boxedAnswer": True, "languages": ["en", "de"]},
+        f"{DATA}.limits": {"minTokens": 16, "maxTokens": 16, "maxCharacters": 9},
+    },
+    "weights and a shuffle": {
+        f"{DATA}.sources": [{"path": "a.jsonl", "weight": 0.7, "maxRows": 9}, {"path": "b.jsonl", "weight": 2}],
+        f"{DATA}.limits": {"maxRows": 9},
+        f"{DATA}.shuffle": {"seed": 0},
+        f"{DATA}.resources": {"pool": "cpu-large", "cpu": "16", "memory": "32Gi"},
+    },
     "a batch that its ranks share": {"spec.resources": {"nodes": 2, "gpusPerNode": 4}},
     "a batch in pieces": {"spec.resources": {"nodes": 2}, "spec.training.microBatchSize": 2},
     "a batch of a branch's own ranks": {

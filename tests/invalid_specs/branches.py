@@ -121,6 +121,138 @@ DATA_OF_A_BRANCH = (
     ),
 )
 
+_JUDGE = {"endpoint": "http://judge/v1", "model": "r1", "rubric": "Is it right?"}
+
+VERIFICATION = (
+    InvalidSpec(
+        "a pattern that is missing",
+        {f"{DATA}.verify": {"method": "regex"}},
+        "spec.branches[0].data.verify: method regex needs a pattern, and no other method has one",
+        "spec.branches[0].data.verify: Invalid value: method regex needs a pattern, and no other method has one",
+    ),
+    InvalidSpec(
+        "a pattern that nothing uses",
+        {f"{DATA}.verify": {"method": "exact", "pattern": "yes|no"}},
+        "spec.branches[0].data.verify: method regex needs a pattern, and no other method has one",
+        "method regex needs a pattern, and no other method has one",
+    ),
+    InvalidSpec(
+        "a pattern that is none",
+        {f"{DATA}.verify": {"method": "regex", "pattern": "(yes|no"}},
+        "spec.branches[0].data.verify.pattern: '(yes|no' is no regular expression: missing ), unterminated subpattern "
+        "at position 0",
+        None,  # CEL knows other regular expressions than Python
+    ),
+    InvalidSpec(
+        "a pattern of which nobody knows what is the answer",
+        {f"{DATA}.verify": {"method": "regex", "pattern": "(yes)|(no)"}},
+        "spec.branches[0].data.verify.pattern: '(yes)|(no)' has 2 groups: use one at most, and (?:…) for the others",
+        None,
+    ),
+    InvalidSpec(
+        "a judge who is missing",
+        {f"{DATA}.verify": {"method": "judge"}},
+        "spec.branches[0].data.verify: method judge needs a judge, and no other method has one",
+        "method judge needs a judge, and no other method has one",
+    ),
+    InvalidSpec(
+        "a judge who is not asked",
+        {f"{DATA}.verify": {"method": "math", "judge": _JUDGE}},
+        "spec.branches[0].data.verify: method judge needs a judge, and no other method has one",
+        "method judge needs a judge, and no other method has one",
+    ),
+    InvalidSpec(
+        "a judge without a rubric",
+        {f"{DATA}.verify": {"method": "judge", "judge": {"endpoint": "http://judge/v1", "model": "r1"}}},
+        "spec.branches[0].data.verify.judge.rubric: required, but missing: add it",
+        "spec.branches[0].data.verify.judge.rubric: Required value",
+    ),
+    InvalidSpec(
+        "a judge whose budget of money has no prices",
+        {f"{DATA}.verify": {"method": "judge", "judge": {**_JUDGE, "limits": {"maxCost": {"amount": "5"}}}}},
+        "spec.branches[0].data.verify.judge.limits.maxCost: 5 USD, but nothing says what tokens cost: add prices",
+        "nothing says what tokens cost: add prices",
+    ),
+    InvalidSpec(
+        "no sandbox for what runs nothing",
+        {f"{DATA}.verify": {"method": "math", "allowUnsandboxed": True}},
+        "spec.branches[0].data.verify.allowUnsandboxed: only method code runs anything: remove it",
+        "only method code runs anything: remove it",
+    ),
+    InvalidSpec(
+        "a pass rate of answers that nothing judges",
+        {f"{DATA}.verify": {"method": "none", "minPassRate": 0.5}},
+        "spec.branches[0].data.verify: pass rates count right answers, but method none judges none: choose a method",
+        "pass rates count right answers, but method none judges none: choose a method",
+    ),
+    InvalidSpec(
+        "pass rates that no prompt has",
+        {f"{DATA}.verify": {"method": "math", "minPassRate": 0.8, "maxPassRate": 0.2}},
+        "spec.branches[0].data.verify: minPassRate is above maxPassRate: no prompt would be left",
+        "minPassRate is above maxPassRate: no prompt would be left",
+    ),
+    InvalidSpec(
+        "a pass rate in percent",
+        {f"{DATA}.verify": {"method": "math", "minPassRate": 50}},
+        "spec.branches[0].data.verify.minPassRate: 50 is too large: use 1.0 or less",
+        "spec.branches[0].data.verify.minPassRate in body should be less than or equal to 1",
+    ),
+)
+
+ROWS = (
+    InvalidSpec(
+        "a source of no weight",
+        {f"{DATA}.limits": {"maxRows": 9}, f"{DATA}.sources.0": {"path": "a.jsonl", "weight": 0}},
+        "spec.branches[0].data.sources[0].weight: 0 is too small: use more than 0.0",
+        "spec.branches[0].data.sources[0].weight in body should be greater than 0",
+    ),
+    InvalidSpec(
+        "a weight beside a source that has none",
+        {
+            f"{DATA}.limits": {"maxRows": 9},
+            f"{DATA}.sources": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl"}],
+        },
+        "spec.branches[0].data.sources[1]: weights are compared with each other: give every source one, or none",
+        "weights are compared with each other: give every source one, or none",
+    ),
+    InvalidSpec(
+        "weights with nothing to share out",
+        {f"{DATA}.sources.0": {"path": "a.jsonl", "weight": 1}},
+        "spec.branches[0].data.sources: weights share out limits.maxRows: set it, or remove them",
+        "weights share out limits.maxRows: set it, or remove them",
+    ),
+    InvalidSpec(
+        "limits that no row keeps",
+        {f"{DATA}.limits": {"minTokens": 512, "maxTokens": 128}},
+        "spec.branches[0].data.limits: minTokens is above maxTokens: no row would be left",
+        "minTokens is above maxTokens: no row would be left",
+    ),
+    InvalidSpec(
+        "a language by its name",
+        {f"{DATA}.require": {"languages": ["English"]}},
+        "spec.branches[0].data.require.languages[0]: 'English' is too long: use 2 characters or fewer",
+        "spec.branches[0].data.require.languages[0]: Too long",
+    ),
+    InvalidSpec(
+        "a language in capitals",
+        {f"{DATA}.require": {"languages": ["EN"]}},
+        "spec.branches[0].data.require.languages[0]: 'EN' does not fit: use two lower-case letters, such as en",
+        "spec.branches[0].data.require.languages[0] in body should match",
+    ),
+    InvalidSpec(
+        "a language that is named twice",
+        {f"{DATA}.require": {"languages": ["en", "en"]}},
+        "spec.branches[0].data.require.languages: 'en' is there 2 times: name each once",
+        'spec.branches[0].data.require.languages[1]: Duplicate value: "en"',
+    ),
+    InvalidSpec(
+        "a curation on several nodes",
+        {f"{DATA}.resources": {"nodes": 2}},
+        "spec.branches[0].data.resources.nodes: 2, but only training runs on several nodes: remove it",
+        "only training runs on several nodes: remove it",
+    ),
+)
+
 TRAINING = (
     InvalidSpec(
         "two lengths of training",

@@ -38,6 +38,18 @@ EVALUATION = (
         "several answers at temperature 0 are all equal: set generation.temperature, or remove samples",
     ),
     InvalidSpec(
+        "a suite that runs nothing, without a sandbox",
+        {f"{SUITE}.allowUnsandboxed": True},
+        "spec.evaluation.suites[0].allowUnsandboxed: only suites of code run anything: remove it",
+        "only suites of code run anything: remove it",
+    ),
+    InvalidSpec(
+        "a suite that a model judges",
+        {f"{SUITE}.method": "judge"},
+        "spec.evaluation.suites[0].method: 'judge' is unknown: use 'exact', 'choice', 'math' or 'code'",
+        'spec.evaluation.suites[0].method: Unsupported value: "judge"',
+    ),
+    InvalidSpec(
         "models that are named twice",
         {"spec.evaluation.models": ["student", "merged", "student"]},
         "spec.evaluation.models: 'student' is there 2 times: name each once",

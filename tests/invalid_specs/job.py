@@ -15,7 +15,8 @@ FIELDS = (
     InvalidSpec(
         "an unknown field lies deep in a list",
         {f"{DATA}.sources.0.file": "rows.jsonl"},
-        "spec.branches[0].data.sources[0].file: unknown field: use one of columns, dataset, path, prompts",
+        "spec.branches[0].data.sources[0].file: unknown field: use one of columns, dataset, maxRows, path, "
+        "prompts, weight",
         'unknown field "spec.branches[0].data.sources[0].file"',
     ),
     InvalidSpec(
@@ -163,6 +164,8 @@ JOB = (
     ),
 )
 
+TEACHER_OF_ITS_OWN = {"endpoint": "http://vllm/v1", "model": "r1"}
+
 TEACHER = (
     InvalidSpec(
         "the teacher's endpoint is no URL",
@@ -197,7 +200,37 @@ TEACHER = (
     InvalidSpec(
         "prompts that nobody answers",
         {f"{DATA}.sources.0": {"prompts": {"path": "prompts.jsonl"}}},
-        "spec.branches[0].data.sources[0].prompts: nobody answers them: add spec.teacher",
-        "nobody answers the prompts of a branch: add spec.teacher",
+        "spec.branches[0].data.sources[0].prompts: nobody answers them: add spec.teacher, or a teacher to the branch",
+        "nobody answers the prompts of a branch: add spec.teacher, or a teacher to the branch",
+    ),
+    InvalidSpec(
+        "prompts of one branch, and the teacher of another",
+        {"spec.branches.1.teacher": TEACHER_OF_ITS_OWN, f"{DATA}.sources.0": {"prompts": {"path": "prompts.jsonl"}}},
+        "spec.branches[0].data.sources[0].prompts: nobody answers them: add spec.teacher, or a teacher to the branch",
+        "nobody answers the prompts of a branch: add spec.teacher, or a teacher to the branch",
+    ),
+    InvalidSpec(
+        "a budget of money where nothing has a price",
+        {"spec.teacher": {**TEACHER_OF_ITS_OWN, "limits": {"maxCost": {"amount": "5"}}}},
+        "spec.teacher.limits.maxCost: 5 USD, but nothing says what tokens cost: add prices",
+        "spec.teacher.limits.maxCost: Invalid value: nothing says what tokens cost: add prices",
+    ),
+    InvalidSpec(
+        "a budget in another currency than the prices",
+        {
+            "spec.branches.0.teacher": {
+                **TEACHER_OF_ITS_OWN,
+                "limits": {"maxCost": {"amount": "5"}},
+                "prices": {"inputPerMillion": "1", "outputPerMillion": "4", "currency": "CNY"},
+            }
+        },
+        "spec.branches[0].teacher.limits.maxCost.currency: 'USD', but prices are in CNY: use one for both",
+        "spec.branches[0].teacher.limits.maxCost: Invalid value: prices are in another currency: use one for both",
+    ),
+    InvalidSpec(
+        "a price below nothing",
+        {"spec.teacher": {**TEACHER_OF_ITS_OWN, "prices": {"inputPerMillion": "1", "outputPerMillion": "-4"}}},
+        "spec.teacher.prices.outputPerMillion: '-4' does not fit: use a decimal number in quotes, such as '2000'",
+        "spec.teacher.prices.outputPerMillion in body should match",
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invalid_specs.branches import BRANCHES, DATA_OF_A_BRANCH, TRAINING
+from invalid_specs.branches import BRANCHES, DATA_OF_A_BRANCH, ROWS, TRAINING, VERIFICATION
 from invalid_specs.evaluation import EVALUATION
 from invalid_specs.job import FIELDS, JOB, TEACHER
 from invalid_specs.merges import METHODS, RECIPES
@@ -14,6 +14,8 @@ INVALID = (
     *TEACHER,
     *BRANCHES,
     *DATA_OF_A_BRANCH,
+    *VERIFICATION,
+    *ROWS,
     *TRAINING,
     *METHODS,
     *RECIPES,

@@ -28,6 +28,35 @@ LINEAR = [step("linear")]
         pytest.param({f"{DATA}.select": {}}, ["not supported yet: spec.branches[0].data.select"]),
         pytest.param({f"{DATA}.deduplicate": {}}, ["not supported yet: spec.branches[0].data.deduplicate"]),
         pytest.param({f"{DATA}.decontaminate": {}}, ["not supported yet: spec.branches[0].data.decontaminate"]),
+        pytest.param({f"{DATA}.require": {}}, ["not supported yet: spec.branches[0].data.require"]),
+        pytest.param({f"{DATA}.shuffle": {}}, ["not supported yet: spec.branches[0].data.shuffle"]),
+        pytest.param(
+            {f"{DATA}.sources.0": {"path": "a.jsonl", "maxRows": 5, "weight": 1.0}, f"{DATA}.limits": {"maxRows": 5}},
+            [
+                "not supported yet: spec.branches[0].data.sources[0].maxRows",
+                "not supported yet: spec.branches[0].data.sources[0].weight",
+            ],
+            id="caps and weights of sources",
+        ),
+        pytest.param(
+            {f"{DATA}.limits": {"minTokens": 1, "maxTokens": 9, "maxRows": 5, "maxCharacters": 9}},
+            [
+                "not supported yet: spec.branches[0].data.limits.minTokens",
+                "not supported yet: spec.branches[0].data.limits.maxTokens",
+            ],
+            id="limits in tokens",
+        ),
+        pytest.param(
+            {
+                "spec.branches.0.teacher": {"endpoint": "http://vllm/v1", "model": "r1"},
+                f"{DATA}.sources.0": {"prompts": {"path": "p.jsonl"}},
+            },
+            [
+                "not supported yet: spec.branches[0].teacher",
+                "not supported yet: spec.branches[0].data.sources[0].prompts (use dataset or path with complete rows)",
+            ],
+            id="a branch's own teacher",
+        ),
         pytest.param(
             {"spec.training.overlong": "Split"},
             [

@@ -125,6 +125,7 @@ DECIMAL = r"^-?[0-9]+(\.[0-9]+)?$"
 AMOUNT = r"^[0-9]+(\.[0-9]+)?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 CURRENCY = r"^[A-Z]{3}$"
+LANGUAGE = r"^[a-z]{2}$"
 HTTP_URL = r"^https?://"
 
 PATTERN_HINTS = {
@@ -139,6 +140,7 @@ PATTERN_HINTS = {
     AMOUNT: "a decimal number in quotes, such as '2000'",
     QUANTITY: "a quantity such as 8, 500m or 16Gi",
     CURRENCY: "three capital letters, such as USD",
+    LANGUAGE: "two lower-case letters, such as en",
     HTTP_URL: "a URL that begins with https:// or http://",
 }
 """What a pattern asks for, in words."""

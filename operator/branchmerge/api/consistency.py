@@ -18,8 +18,8 @@ _REPLAY_IS_KNOWN = Rule(
     ".branches",
 )
 _TEACHER_ANSWERS = Rule(
-    "has(self.teacher) || !self.branches.exists(b, b.data.sources.exists(s, has(s.prompts)))",
-    "nobody answers the prompts of a branch: add spec.teacher",
+    "has(self.teacher) || self.branches.all(b, has(b.teacher) || !b.data.sources.exists(s, has(s.prompts)))",
+    "nobody answers the prompts of a branch: add spec.teacher, or a teacher to the branch",
     ".teacher",
 )
 _SUITES_TO_COMPARE_WITH = Rule(
@@ -105,8 +105,10 @@ def _check_replay(branch: Branch, names: Sequence[str], where: str) -> None:
 
 def _check_data(branch: Branch, spec: Spec, where: str) -> None:
     for index, source in enumerate(branch.data.sources):
-        if source.prompts is not None and spec.teacher is None:
-            raise ValueError(f"{where}.sources[{index}].prompts: nobody answers them: add spec.teacher")
+        if source.prompts is not None and spec.teacher_of(branch) is None:
+            raise ValueError(
+                f"{where}.sources[{index}].prompts: nobody answers them: add spec.teacher, or a teacher to the branch"
+            )
     if branch.data.decontaminate is not None and spec.evaluation is None:
         raise ValueError(f"{where}.decontaminate: compares with the suites of spec.evaluation: add it")
 

@@ -7,11 +7,12 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from branchmerge.api.base import (
+    LANGUAGE,
     LIST_SET,
-    Choice,
     Fraction,
     Location,
     Name,
+    NonNegativeInt,
     PositiveInt,
     Rule,
     ShortText,
@@ -19,6 +20,8 @@ from branchmerge.api.base import (
     cel,
     refuse_duplicates,
 )
+from branchmerge.api.compute import OneNode
+from branchmerge.api.verification import Select, SelectStrategy, Verify, VerifyMethod
 
 
 class HubDataset(SpecModel):
@@ -66,7 +69,9 @@ class PromptSource(SpecModel):
 
     dataset: HubDataset | None = Field(None, description="Data set of the Hub.")
     path: Location | None = Field(None, description="JSONL or Parquet: workspace path or fsspec URI.")
-    column: ShortText = Field("prompt", description="Column with the user's text. Default `prompt`.")
+    column: ShortText = Field(
+        "prompt", description="Column with the user's text, or with a list of messages. Default `prompt`."
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -95,6 +100,12 @@ class Source(SpecModel):
     )
     prompts: PromptSource | None = Field(None, description="Prompts that the teacher answers.")
     columns: Columns | None = Field(None, description="Columns of a row. Default `{messages: messages}`.")
+    max_rows: PositiveInt | None = Field(None, description="Rows or prompts taken of this source. Default: all.")
+    weight: Annotated[float, Field(gt=0.0, le=1e6)] | None = Field(
+        None,
+        description="Share of limits.maxRows that comes from this source, in proportion to the weights of the others. "
+        "Where a source has too few rows, the others fill its room. Default: rows are taken in the order of sources.",
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -108,46 +119,6 @@ class Source(SpecModel):
     def resolved_columns(self) -> Columns:
         """The columns to read, the default filled in."""
         return self.columns or Columns(messages="messages")
-
-
-class VerifyMethod(Choice):
-    """How an answer is compared with the reference."""
-
-    NONE = "none"
-    MATH = "math"
-    CODE = "code"
-    CHOICE = "choice"
-    EXACT = "exact"
-
-
-class Verify(SpecModel):
-    """Keeps only rows whose answer is right."""
-
-    method: VerifyMethod = Field(
-        description="`math` (equivalence by math-verify), `code` (its tests run in a sandbox), `choice` (letter), "
-        "`exact`, or `none`."
-    )
-    reference: ShortText = Field("answer", description="Column with the reference answer. Default `answer`.")
-    timeout_seconds: PositiveInt = Field(30, description="Longest run of one row's tests, in seconds. Default 30.")
-
-
-class SelectStrategy(Choice):
-    """Which of a prompt's verified samples are kept."""
-
-    ALL = "All"
-    FIRST_CORRECT = "FirstCorrect"
-    SHORTEST_CORRECT = "ShortestCorrect"
-
-
-class Select(SpecModel):
-    """Chooses among several samples of one prompt."""
-
-    strategy: SelectStrategy = Field(
-        SelectStrategy.ALL,
-        description="Which samples are kept: `All`, or of the correct ones the `FirstCorrect` or `ShortestCorrect`. "
-        "Default `All`.",
-    )
-    max_per_prompt: PositiveInt = Field(1, description="Samples kept for one prompt. Default 1.")
 
 
 class Deduplicate(SpecModel):
@@ -165,13 +136,66 @@ class Decontaminate(SpecModel):
     ngram: PositiveInt = Field(13, description="Length in words of an overlap that counts. Default 13.")
 
 
+class Require(SpecModel):
+    """Keeps only rows of a certain form."""
+
+    closed_think: bool = Field(
+        False, description="The answer's `<think>` is there and closed, and text follows it. Default false."
+    )
+    boxed_answer: bool = Field(False, description="The final text has a `\\boxed{}` with an answer. Default false.")
+    languages: Annotated[list[Annotated[str, Field(pattern=LANGUAGE, max_length=2)]], Field(max_length=32)] = Field(
+        default_factory=list,
+        description="Languages (ISO 639-1) that a row's prose may be in, code and formulas aside. Default: any.",
+        json_schema_extra=LIST_SET,
+    )
+
+    @field_validator("languages")
+    @classmethod
+    def _each_once(cls, languages: list[str]) -> list[str]:
+        refuse_duplicates(languages, "name each once")
+        return languages
+
+
+_TOKENS_IN_ORDER = Rule(
+    "!has(self.minTokens) || !has(self.maxTokens) || self.minTokens <= self.maxTokens",
+    "minTokens is above maxTokens: no row would be left",
+)
+
+
 class RowLimits(SpecModel):
     """Caps on the curated rows."""
 
-    max_rows: PositiveInt | None = Field(None, description="Rows kept, in the order of the sources. Default: all.")
+    model_config = ConfigDict(json_schema_extra=cel(_TOKENS_IN_ORDER))
+
+    max_rows: PositiveInt | None = Field(
+        None, description="Rows kept, in the order of the sources, or of the shuffle. Default: all."
+    )
     max_characters: PositiveInt | None = Field(
         None, description="Longest row kept, in characters over all messages. Default: no limit."
     )
+    min_tokens: PositiveInt | None = Field(
+        None, description="Shortest row kept, in tokens of the student's tokenizer. Default: no limit."
+    )
+    max_tokens: PositiveInt | None = Field(
+        None, description="Longest row kept, in tokens of the student's tokenizer. Default: no limit."
+    )
+
+    @model_validator(mode="after")
+    def _leave_something(self) -> Self:
+        if self.min_tokens is not None and self.max_tokens is not None and self.min_tokens > self.max_tokens:
+            raise ValueError(_TOKENS_IN_ORDER.message)
+        return self
+
+    @property
+    def count_tokens(self) -> bool:
+        """Whether the student's tokenizer is needed."""
+        return self.min_tokens is not None or self.max_tokens is not None
+
+
+class Shuffle(SpecModel):
+    """Puts the rows into an order that depends on the seed and on nothing else."""
+
+    seed: NonNegativeInt = Field(42, description="Seed of the order. Default 42.")
 
 
 _JUDGED = Rule(
@@ -179,23 +203,40 @@ _JUDGED = Rule(
     "only a verified answer is known to be correct: add verify, or use strategy: All",
     ".select",
 )
+_EACH_HAS_A_WEIGHT = Rule(
+    "self.sources.all(s, has(s.weight)) || !self.sources.exists(s, has(s.weight))",
+    "weights are compared with each other: give every source one, or none",
+    ".sources",
+)
+_WEIGHTS_SHARE_OUT = Rule(
+    "!self.sources.exists(s, has(s.weight)) || has(self.limits) && has(self.limits.maxRows)",
+    "weights share out limits.maxRows: set it, or remove them",
+    ".sources",
+)
 
 
 class DataSpec(SpecModel):
     """Where a branch's rows come from and which of them are kept. Every dropped row is counted by reason."""
 
-    model_config = ConfigDict(json_schema_extra=cel(_JUDGED))
+    model_config = ConfigDict(json_schema_extra=cel(_JUDGED, _EACH_HAS_A_WEIGHT, _WEIGHTS_SHARE_OUT))
 
     sources: Annotated[list[Source], Field(min_length=1, max_length=32)] = Field(
         description="Places that rows come from, read in order."
     )
+    require: Require | None = Field(None, description="Keep only rows of a certain form. Default: keep all.")
     verify: Verify | None = Field(None, description="Keep only rows whose answer is right. Default: keep all.")
-    select: Select | None = Field(None, description="Choose among samples of one prompt. Default: keep all.")
+    select: Select | None = Field(None, description="Choose among answers to one prompt. Default: keep all.")
     deduplicate: Deduplicate | None = Field(None, description="Remove rows that repeat. Default: keep all.")
     decontaminate: Decontaminate | None = Field(
         None, description="Remove rows that overlap with the evaluation suites. Default: keep all."
     )
     limits: RowLimits | None = Field(None, description="Caps on the curated rows. Default: none.")
+    shuffle: Shuffle | None = Field(
+        None, description="Order of the rows, before maxRows caps them. Default: as the sources have them."
+    )
+    resources: OneNode | None = Field(
+        None, description="Pool and size of the branch's curation; no part of what it makes. Default: no pool, no GPU."
+    )
 
     @model_validator(mode="after")
     def _correct_means_verified(self) -> Self:
@@ -203,6 +244,20 @@ class DataSpec(SpecModel):
         if self.select is not None and self.select.strategy is not SelectStrategy.ALL and not judged:
             raise ValueError(f"select.strategy: {self.select.strategy}, but {_JUDGED.message}")
         return self
+
+    @model_validator(mode="after")
+    def _weights_share_something_out(self) -> Self:
+        weighted = [source.weight is not None for source in self.sources]
+        if any(weighted) and not all(weighted):
+            raise ValueError(f"sources[{weighted.index(False)}]: {_EACH_HAS_A_WEIGHT.message}")
+        if any(weighted) and (self.limits is None or self.limits.max_rows is None):
+            raise ValueError(f"sources: {_WEIGHTS_SHARE_OUT.message}")
+        return self
+
+    @property
+    def asks(self) -> bool:
+        """Whether a teacher answers some of its rows."""
+        return any(source.prompts is not None for source in self.sources)
 
 
 class Replay(SpecModel):

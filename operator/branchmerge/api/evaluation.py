@@ -79,6 +79,12 @@ class Generation(SpecModel):
 _ONE_PLACE = Rule("has(self.builtin) != has(self.path)", "set exactly one of builtin and path")
 _METHOD = Rule("!has(self.path) || has(self.method)", "a path needs a method: add exact, choice, math or code")
 _OWN_METHOD = Rule("!has(self.builtin) || !has(self.method)", "a builtin suite has its own: remove it", ".method")
+_CODE_RUNS = Rule(
+    "!self.?allowUnsandboxed.orValue(false) || self.?method.orValue('') == 'code'"
+    " || self.?builtin.orValue('') == 'livecodebench'",
+    "only suites of code run anything: remove it",
+    ".allowUnsandboxed",
+)
 _SAMPLES_DIFFER = Rule(
     "!has(self.path) || self.?samples.orValue(1) == 1 || self.?generation.?temperature.orValue(0.0) > 0.0",
     "several answers at temperature 0 are all equal: set generation.temperature, or remove samples",
@@ -89,13 +95,14 @@ _SAMPLES_DIFFER = Rule(
 class Suite(SpecModel):
     """One set of questions."""
 
-    model_config = ConfigDict(json_schema_extra=cel(_ONE_PLACE, _METHOD, _OWN_METHOD, _SAMPLES_DIFFER))
+    model_config = ConfigDict(json_schema_extra=cel(_ONE_PLACE, _METHOD, _OWN_METHOD, _CODE_RUNS, _SAMPLES_DIFFER))
 
     name: Name = Field(description="Name of the suite.")
     builtin: BuiltinSuite | None = Field(None, description="A suite that ships with the trainer.")
     path: Location | None = Field(
         None,
-        description="JSONL with one `{id, prompt or messages, answer, choices?}` a line: workspace path or fsspec URI.",
+        description="JSONL with one `{id, prompt or messages, answer, choices?}` a line, of method `code` with `tests` "
+        "for `answer`: workspace path or fsspec URI.",
     )
     method: ScoreMethod | None = Field(
         None, description="How answers are compared: `exact`, `choice`, `math` or `code`. Needed with a path."
@@ -111,6 +118,11 @@ class Suite(SpecModel):
     system_prompt: Annotated[str, Field(min_length=1, max_length=8192)] | None = Field(
         None, description="System message put before each question. Default: none."
     )
+    allow_unsandboxed: bool = Field(
+        False,
+        description="Run code, of a suite of code, also where the kernel cannot isolate it from files, network and "
+        "other processes. Default false.",
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -123,6 +135,17 @@ class Suite(SpecModel):
         if self.path is not None and self.samples > 1 and self.generation.temperature == 0:
             raise ValueError(f"samples: {self.samples}, but {_SAMPLES_DIFFER.message}")
         return self
+
+    @model_validator(mode="after")
+    def _only_code_runs(self) -> Self:
+        if self.allow_unsandboxed and not self.runs_code:
+            raise ValueError(f"allowUnsandboxed: {_CODE_RUNS.message}")
+        return self
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether answers are programs, which are run."""
+        return self.method is ScoreMethod.CODE or self.builtin is BuiltinSuite.LIVECODEBENCH
 
 
 class Bound(Choice):

@@ -69,6 +69,10 @@ class Branch(SpecModel):
 
     name: Name = Field(description="Name of the domain, unique in the job.", json_schema_extra=cel(_FREE_NAME))
     data: DataSpec = Field(description="What the branch learns from.")
+    teacher: Teacher | None = Field(
+        None,
+        description="Who answers the branch's prompts, in place of spec.teacher as a whole. Default: spec.teacher.",
+    )
     training: Training | None = Field(
         None, description="Leaves that differ from spec.training; maps merge deeply, lists are replaced. Default: none."
     )
@@ -154,7 +158,7 @@ class Spec(SpecModel):
     model_config = ConfigDict(json_schema_extra=cel(*consistency.RULES))
 
     student: Student = Field(description="The model that is trained. Immutable once the job is accepted.")
-    teacher: Teacher | None = Field(None, description="The model that answers prompts, for branches that need one.")
+    teacher: Teacher | None = Field(None, description="The model that answers prompts, in branches that have any.")
     training: Training = Field(default_factory=Training, description="Defaults of every branch.")
     resources: Resources = Field(default_factory=Resources, description="Pool and size of each branch's training.")
     branches: Annotated[list[Branch], Field(min_length=1, max_length=32)] = Field(
@@ -203,6 +207,10 @@ class Spec(SpecModel):
     def training_of(self, branch: Branch) -> Training:
         """The branch's settings, spec.training filled in."""
         return self.training.overridden_by(branch.training)
+
+    def teacher_of(self, branch: Branch) -> Teacher | None:
+        """Who answers the branch's prompts; None where it has none."""
+        return (branch.teacher or self.teacher) if branch.data.asks else None
 
     def resources_of(self, branch: Branch) -> Resources:
         """The branch's pool and size, spec.resources filled in."""

@@ -17,6 +17,7 @@ from branchmerge.api.base import RecordModel
 from branchmerge.api.data import DataSpec, Replay
 from branchmerge.api.evaluation import Bound, Engine, Gate, Suite
 from branchmerge.api.merge import MergeStep, MergeType
+from branchmerge.api.teacher import Teacher
 from branchmerge.api.training import Training
 
 SCHEMA_VERSION = 1
@@ -32,6 +33,10 @@ TERMINATION_LOG_ENV = "BRANCHMERGE_TERMINATION_LOG"
 TERMINATION_LOG_DEFAULT = "/dev/termination-log"
 PROGRESS_FILE_ENV = "BRANCHMERGE_PROGRESS_FILE"
 """File that a local run reads progress from; on a cluster progress goes to KUBEFLOW_TRAINER_SERVER_URL."""
+
+TEACHER_KEY_ENV = "BRANCHMERGE_TEACHER_API_KEY"
+JUDGE_KEY_ENV = "BRANCHMERGE_JUDGE_API_KEY"
+"""API keys of a curation's endpoints: in its process's environment and nowhere else."""
 
 JOB_ENV = "BRANCHMERGE_JOB"
 """Job whose outputs `python -m branchmerge_trainer.cleanup` removes from the workspace."""
@@ -91,11 +96,21 @@ class InputsTask(RecordModel):
 
 
 class CurateTask(RecordModel):
-    """Sources -> `rows.jsonl` of `{"messages": [...]}`."""
+    """Sources -> `rows.parquet` with a column `messages`."""
 
     kind: Literal[StageKind.CURATE] = StageKind.CURATE
     branch: str
     data: DataSpec
+    teacher: Teacher | None = Field(None, description="Who answers the branch's prompts, where it has any.")
+    suites: list[Suite] = Field(
+        default_factory=list, description="What rows are decontaminated against, where they are."
+    )
+    student: ModelRef | None = Field(None, description="Whose tokenizer counts tokens, where they are limited.")
+    answers: str | None = Field(
+        None,
+        description="Folder, relative to the workspace, where the endpoints' answers are kept. It outlives the stage's "
+        "fingerprint, so that another choice among them asks nothing again.",
+    )
 
 
 class ReplaySource(RecordModel):

@@ -37,7 +37,7 @@ def inputs_ingredients(refs: Sequence[InputRef], job: str) -> Ingredients:
 def curate_ingredients(data: DataSpec, sources: Sequence[Identity]) -> Ingredients:
     """A branch's rows: its sources by content, and which of their rows are kept."""
     described = [_source(source, identity) for source, identity in zip(data.sources, sources, strict=True)]
-    return ingredients_of(StageKind.CURATE, sources=described, **_plain(data, exclude={"sources"}))
+    return ingredients_of(StageKind.CURATE, sources=described, **_plain(data, exclude={"sources", "resources"}))
 
 
 def train_ingredients(
@@ -102,7 +102,7 @@ def _source(source: Source, identity: Identity) -> dict[str, Any]:
 
 
 def _suite(suite: Suite, identity: Identity) -> dict[str, Any]:
-    return {**_plain(suite, exclude={"name", "path", "role"}), **identity}
+    return {**_plain(suite, exclude={"name", "path", "role", "allow_unsandboxed"}), **identity}
 
 
 def _plain(model: BaseModel, exclude: set[str] | None = None) -> dict[str, Any]:
