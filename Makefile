@@ -10,8 +10,6 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(UV) run --no-sync
 INSTALLED := .venv/.installed
 DEMO := examples/mini/distillation.yaml
-# A job from apply to Succeeded, in minutes. `make test-cluster` has the rest: faults, crashes, lost nodes, the mini job.
-CLUSTER_TESTS := $(addprefix tests/cluster/test_,operator.py pytorchjob.py cli_pods.py)
 
 # Of `make kind`. The trainer's image takes gigabytes on each node that runs stages.
 KIND := branchmerge
@@ -48,13 +46,11 @@ demo: $(INSTALLED) ## Run the mini DistillationJob on this machine, from nothing
 
 .PHONY: test
 test: $(INSTALLED) ## Run every test that needs no GPU and no cluster of yours (the first time builds a Kubernetes)
-	@env --default-signal=INT $(RUN) pytest -m cluster $(CLUSTER_TESTS) $(PYTEST_ARGS) 2>&1 | sed --unbuffered 's/^/[cluster] /' & on_cluster=$$!; \
-	$(RUN) pytest -m "not cluster" $(PYTEST_ARGS) && others=0 || others=$$?; \
-	wait $$on_cluster && exit $$others
+	@PYTHONPATH=tests $(RUN) python -m suite $(PYTEST_ARGS)
 
 .PHONY: test-cluster
 test-cluster: $(INSTALLED) ## Run every test on a real Kubernetes that is brought up here (Linux, root; half an hour)
-	$(RUN) pytest -m cluster tests/cluster $(PYTEST_ARGS)
+	@PYTHONPATH=tests $(RUN) python -m suite --cluster $(PYTEST_ARGS)
 
 .PHONY: cluster
 cluster: $(INSTALLED) ## Bring up a real three-node Kubernetes here, with the operator (Linux, root; no Docker)

@@ -16,7 +16,8 @@ from branchmerge.core.status import job_status
 from branchmerge.kube.manifests import child_kind, child_manifest
 from branchmerge.kube.settings import OperatorSettings, Pool
 from builders import make_document, make_job
-from localcluster.kubectl import Kubectl, Object
+from localcluster.kubectl import Kubectl
+from localcluster.reading import Object
 from localcluster.topology import POOL_LABEL
 from workloads import SHELL_IMAGE
 from world import World

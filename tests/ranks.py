@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from branchmerge.api.stage import Outcome, StageConfig
+from branchmerge.local.environment import free_port
 from branchmerge_trainer import launcher, rank
 
 _PRELOADED = [
@@ -122,11 +122,3 @@ def _rank(environment: Mapping[str, str], log: Path) -> None:
         os.dup2(file.fileno(), sys.stderr.fileno())
     os.environ |= environment | {launcher.LAUNCHER_ENV: str(os.getppid())}
     sys.exit(rank.main())
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

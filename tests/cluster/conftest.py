@@ -1,5 +1,6 @@
 """Real clusters, started once a session, and a namespace for each test."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,26 +9,21 @@ from uuid import uuid4
 import pytest
 
 from capabilities import or_skip, speaking
-from deployment.bench import Bench, values
+from deployment.bench import Bench, load_quick_images, operated
 from deployment.faultproxy import FaultProxy, fault_proxy
-from deployment.images import operator_image, quick_trainer_image
 from deployment.localoperator import LocalOperator
-from deployment.release import Release
-from deployment.workspace import job_namespace
 from localcluster.apionly import api_only
 from localcluster.build import go_version
-from localcluster.cleanup import remains
 from localcluster.cluster import Cluster
 from localcluster.controlplane import ControlPlane
-from localcluster.lock import machine_lock
 from localcluster.machine import require_nodes
+from localcluster.session import cluster_in_use
 from localcluster.topology import FULL
+from suite import AUDIT_START_ENV
 
 TEST_TIMEOUT_SECONDS = 300
 RERUNS = 1
 """A node of a busy machine may be late for once. The summary of the run names each test that was tried again."""
-LOOKS_BACK = "test_rights.py"
-"""Looks back at what all the others have done, so it is last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,36 +34,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=RERUNS))
         if {"cluster", "api_only_cluster"} & fixtures:
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_SECONDS, func_only=True))
-    items.sort(key=lambda item: item.path.name == LOOKS_BACK)
 
 
 @pytest.fixture(scope="session")
 def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """Three nodes, two of them with GPUs, DNS and the training operator.
 
-    One that `make cluster` brought up is used, and stays. Otherwise it is started now, and leaves nothing behind.
+    One that `make cluster` brought up is used, and stays. Otherwise the first session of tests that needs one starts
+    it, and the last one leaves nothing of it.
     """
     cluster = Cluster(FULL)
-    with speaking(request):
-        or_skip(require_nodes)
-        or_skip(go_version)
-    with machine_lock(FULL.name, shared=True):
-        if cluster.usable():
-            yield cluster
-            return
-    with machine_lock(FULL.name):
+    with ExitStack() as stack:
         with speaking(request):
-            cluster.up(keep=False)
+            or_skip(require_nodes)
+            or_skip(go_version)
+            stack.enter_context(cluster_in_use(cluster))
         yield cluster
         with speaking(request):
-            cluster.down()
-        assert remains(FULL) == []
+            stack.close()
 
 
 @pytest.fixture(scope="session")
 def audit_start(cluster: Cluster) -> int:
-    """Where the audit log of the cluster ended when the tests began."""
-    return cluster.audit.position()
+    """Where the audit log of the cluster ended when the tests began; those of other processes, where it is a suite."""
+    return int(os.environ.get(AUDIT_START_ENV) or cluster.audit.position())
 
 
 @pytest.fixture(scope="session")
@@ -89,21 +79,22 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
+@pytest.fixture
+def lost_node(cluster: Cluster) -> Iterator[str]:
+    """The name of a node that the test takes away; it is brought back afterwards."""
+    yield "gpu-b"
+    cluster.node("gpu-b").bring_back()
+
+
 @pytest.fixture(scope="module")
 def bench(
     cluster: Cluster, audit_start: int, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
     """A namespace with an operator of its own, for the tests of one file; its stages compute nothing."""
     with speaking(request):
-        cluster.load(operator_image(), nodes=["cpu"])
-        cluster.load(quick_trainer_image())
-    name = f"bench-{uuid4().hex[:8]}"
-    folder = tmp_path_factory.mktemp("workspace")
-    release = Release(cluster.kubectl, namespace=name, name=name)
-    with job_namespace(cluster.kubectl, name, folder):
-        release.install(values(name))
-        yield Bench(cluster.kubectl, name, folder, release)
-        release.uninstall()
+        load_quick_images(cluster)
+    with operated(cluster.kubectl, "bench", tmp_path_factory.mktemp("workspace")) as bench:
+        yield bench
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localcluster.controlplane import ControlPlane
-from localcluster.kubectl import Object
+from localcluster.reading import Object
 from localcluster.shell import CommandError
 from localcluster.waiting import until
 from workloads import template

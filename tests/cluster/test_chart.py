@@ -12,7 +12,8 @@ import yaml
 from deployment.rendering import CHART, helm, objects
 from deployment.workspace import RESTRICTED
 from localcluster.controlplane import ControlPlane
-from localcluster.kubectl import Kubectl, Object
+from localcluster.kubectl import Kubectl
+from localcluster.reading import Object
 from localcluster.shell import CommandError
 from localcluster.waiting import until
 

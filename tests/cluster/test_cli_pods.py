@@ -15,7 +15,8 @@ from commandline import CommandLine
 from deployment.workspace import job_namespace
 from limiteduser import write_kubeconfig
 from localcluster.cluster import Cluster
-from localcluster.kubectl import Object, has_condition
+from localcluster.kubectl import has_condition
+from localcluster.reading import Object
 
 ROOT = Path(__file__).parents[2]
 RIGHTS = {

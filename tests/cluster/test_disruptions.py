@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from deployment.bench import Bench, quick_job
 from localcluster.cluster import Cluster
-from localcluster.kubectl import Object
+from localcluster.reading import Object
 from localcluster.waiting import until
 
 STEPS = 30
@@ -213,13 +211,6 @@ def test_a_drained_node_disrupts_its_branch_which_waits_for_room(bench: Bench) -
     bench.wait_phase("drained", "Succeeded")
     assert spent(bench.stage("drained", "train/math")) == (2, 0, 1)
     assert each_once(bench.steps("train/math", "drained"))
-
-
-@pytest.fixture
-def lost_node(cluster: Cluster) -> Iterator[str]:
-    """The name of a node that the test takes away; it is brought back afterwards."""
-    yield "gpu-b"
-    cluster.node("gpu-b").bring_back()
 
 
 def test_a_branch_of_a_lost_node_goes_on_elsewhere_while_the_node_is_away(

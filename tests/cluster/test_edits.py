@@ -3,7 +3,7 @@
 import json
 
 from deployment.bench import Bench, quick_job
-from localcluster.kubectl import Object
+from localcluster.reading import Object
 from localcluster.waiting import until
 
 STEPS = 40

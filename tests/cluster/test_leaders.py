@@ -1,8 +1,6 @@
 """Two replicas: one leads, the other one changes nothing until it must."""
 
-import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,12 +8,10 @@ import pytest
 from deployment.bench import Bench, quick_job, values
 from deployment.faultproxy import FaultProxy
 from deployment.localoperator import LocalOperator
-from localcluster.audit import AuditLog
 from localcluster.cluster import Cluster
 from localcluster.waiting import until
 
 HANDED_OVER_SECONDS = 20
-POD_NAME = "authentication.kubernetes.io/pod-name"
 READS = {"get", "list", "watch"}
 SLOW = {"steps": 60, "seconds": 0.25}
 
@@ -33,7 +29,8 @@ def test_when_the_leader_is_killed_another_replica_leads_and_the_job_ends_right(
     pair.apply(quick_job("handed", {"train/math": SLOW}))
     pair.wait_steps("train/math", 3)
     first = pair.leader()
-    writes = set(writes_by_pod(cluster.audit, position, pair.release.user))
+    requests = cluster.audit.requests(user=pair.release.user, since=position)
+    writes = {(request.pod, request.resource) for request in requests if request.verb not in READS}
     assert (first, "pytorchjobs") in writes
     assert {pod for pod, resource in writes if resource != "leases"} == {first}, "a replica that stands by only waits"
 
@@ -83,14 +80,3 @@ def test_a_leader_that_hangs_is_replaced_and_ends_when_it_wakes(
         assert bench.steps("train/math", "woken") == list(range(1, SLOW["steps"] + 1))
     finally:
         other.kill()
-
-
-def writes_by_pod(audit: AuditLog, position: int, user: str) -> Iterator[tuple[str, str]]:
-    """(pod, resource) of each request of a user, since a position, that was meant to change something."""
-    with audit.path.open("rb") as file:
-        file.seek(position)
-        lines = [line for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
-    for event in map(json.loads, lines):
-        if event["user"]["username"] == user and event["verb"] not in READS:
-            (pod,) = event["user"]["extra"][POD_NAME]
-            yield pod, event.get("objectRef", {}).get("resource", "")

@@ -73,7 +73,8 @@ def test_a_cluster_comes_up_over_killed_starts_and_goes_without_a_trace() -> Non
 
 
 def test_a_second_command_waits_for_the_first() -> None:
-    with machine_lock(SMALL.name):
+    with machine_lock(SMALL.name) as lock:
+        lock.alone()
         argv = [sys.executable, "-m", "localcluster", "down", "--size", "small"]
         second = subprocess.Popen(argv, env=environment(), stderr=subprocess.PIPE, text=True)
         assert second.stderr is not None

@@ -2,26 +2,21 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import yaml
 
 from capabilities import speaking
-from deployment.bench import ON_GPU_NODES, Bench
+from deployment.bench import ON_GPU_NODES, Bench, operated
 from deployment.images import operator_image, trainer_image
-from deployment.release import Release
-from deployment.workspace import hand_over, job_namespace
+from deployment.mini import MINI, make_mini
 from localcluster.cache import cache_root
 from localcluster.cluster import Cluster
-from localcluster.progress import step
+from localcluster.topology import POOL_LABEL
 
-MINI = Path(__file__).parents[2] / "examples" / "mini"
 TWO_NODES = "math"
 """The branch that trains on two nodes."""
 DOMAINS = ("math", "coding", "science")
@@ -34,8 +29,8 @@ pytestmark = pytest.mark.timeout(PATIENCE_SECONDS + 300, func_only=True)
 def inputs(request: pytest.FixtureRequest) -> Path:
     """Student, data and suites, as `make.py` makes them; kept outside the clone."""
     folder = cache_root() / "mini"
-    with speaking(request), step("making the miniature's inputs", hint="a minute or two, once"):
-        subprocess.run([sys.executable, MINI / "make.py", folder], check=True, stdout=subprocess.DEVNULL)
+    with speaking(request):
+        make_mini(folder)
     return folder
 
 
@@ -51,20 +46,15 @@ def mini(
     with speaking(request):
         cluster.load(operator_image(), nodes=["cpu"])
         cluster.load(trainer_image(), nodes=["gpu-a"])
-    name = f"mini-{uuid4().hex[:8]}"
     folder = tmp_path_factory.mktemp("workspace")
-    release = Release(cluster.kubectl, namespace=name, name=name)
-    with job_namespace(cluster.kubectl, name, folder):
-        shutil.copytree(inputs, folder / "mini" / "build")
-        hand_over(folder)
-        release.install(values(name))
-        yield Bench(cluster.kubectl, name, folder, release)
-        release.uninstall()
+    shutil.copytree(inputs, folder / "mini" / "build")
+    with operated(cluster.kubectl, "mini", folder, values) as bench:
+        yield bench
 
 
 def values(namespace: str) -> dict[str, Any]:
     """Everything runs where the trainer's image is: it takes gigabytes on each node."""
-    pool = {"nodeSelector": {"branchmerge.dev/pool": "gpu-a"}, **ON_GPU_NODES, "cpu": "100m", "memory": "2Gi"}
+    pool = {"nodeSelector": {POOL_LABEL: "gpu-a"}, **ON_GPU_NODES, "cpu": "100m", "memory": "2Gi"}
     return {
         "watchNamespace": namespace,
         "progress": {"enabled": True},

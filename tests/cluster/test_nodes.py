@@ -3,13 +3,14 @@
 import re
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from localcluster.build import KUBERNETES
 from localcluster.cluster import Cluster
-from localcluster.kubectl import Object, has_condition
+from localcluster.kubectl import has_condition
+from localcluster.reading import Object
 from localcluster.shell import CommandError
 from localcluster.waiting import until
 from workloads import ending, finished, pod, template
@@ -102,13 +103,6 @@ def test_a_drained_node_disrupts_its_pods_and_says_so(cluster: Cluster, namespac
         drain.kill()
         drain.wait()
         kubectl("uncordon", "gpu-b")
-
-
-@pytest.fixture
-def lost_node(cluster: Cluster) -> Iterator[str]:
-    """The name of a node that the test takes away; it is brought back afterwards."""
-    yield "gpu-b"
-    cluster.node("gpu-b").bring_back()
 
 
 def test_a_lost_node_disrupts_its_pods_and_comes_back_with_its_gpus(

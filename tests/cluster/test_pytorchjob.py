@@ -21,7 +21,7 @@ WORKER = """
 
 
 def test_ranks_in_two_pools_find_each_other_and_the_job_succeeds(cluster: Cluster, namespace: str) -> None:
-    master, worker = template(MASTER, pool="gpu-a", gpus=8), template(WORKER, pool="gpu-b", gpus=8)
+    master, worker = template(MASTER, pool="gpu-a", gpus=1), template(WORKER, pool="gpu-b", gpus=1)
     cluster.kubectl.apply(pytorch_job("pair", namespace, master=master, worker=worker))
     cluster.kubectl.wait(
         "pytorchjob", "pair", lambda job: has_condition(job, "Succeeded"), namespace=namespace, timeout=90

@@ -12,8 +12,7 @@ from uuid import uuid4
 import pytest
 
 from capabilities import speaking
-from deployment.bench import Bench, quick_job, values
-from deployment.images import operator_image, quick_trainer_image
+from deployment.bench import Bench, load_quick_images, quick_job, values
 from deployment.release import Release
 from deployment.workspace import job_namespace
 from localcluster.cluster import Cluster
@@ -29,8 +28,7 @@ OTHERS_PATIENCE_SECONDS = 120
 def everywhere(cluster: Cluster, audit_start: int, request: pytest.FixtureRequest) -> Iterator[Release]:
     """An operator in a namespace of its own that watches all; jobs of other operators must be gone before."""
     with speaking(request):
-        cluster.load(operator_image(), nodes=["cpu"])
-        cluster.load(quick_trainer_image())
+        load_quick_images(cluster)
     kubectl = cluster.kubectl
     until("the jobs of others to go", lambda: not jobs_anywhere(kubectl), timeout=OTHERS_PATIENCE_SECONDS)
     name = f"everywhere-{uuid4().hex[:8]}"

@@ -4,14 +4,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from deployment.bench import values
-from deployment.release import CHART, LOCAL_VALUES
+from deployment.rendering import objects
 from localcluster.audit import Request
-from localcluster.build import HELM
 from localcluster.cluster import Cluster
-from localcluster.shell import run
 
 OPERATORS = re.compile(r"system:serviceaccount:(?P<namespace>(?:bench|mini)-[0-9a-f]{8}):")
 """Service accounts of the operators that tests install, each of which watches its own namespace."""
@@ -23,7 +20,7 @@ Right = tuple[str, str]
 
 @pytest.fixture(scope="module")
 def requests(cluster: Cluster, audit_start: int) -> list[Request]:
-    """All requests of operators since the tests began."""
+    """All requests of operators since the tests began, those of other processes included where it is a suite."""
     found = [request for request in cluster.audit.requests(since=audit_start) if OPERATORS.match(request.user)]
     if len({request.user for request in found}) < FEWEST_OPERATORS:
         pytest.skip("these tests look back at all others on the cluster: run them together")
@@ -54,10 +51,7 @@ def test_an_operator_of_one_namespace_reads_nothing_elsewhere(requests: list[Req
 
 def granted() -> Iterator[Right]:
     """What the roles of a release grant its service account, in a namespace, with progress."""
-    argv = ["template", "bench", CHART, "--namespace", "bench", "--values", LOCAL_VALUES, "--values", "-"]
-    chosen = values("bench") | {"progress": {"enabled": True}}
-    rendered = run([HELM.program("helm"), *argv], stdin=yaml.safe_dump(chosen))
-    for role in yaml.safe_load_all(rendered):
-        if role and role["kind"] in {"Role", "ClusterRole"}:
+    for role in objects(values("bench") | {"progress": {"enabled": True}}):
+        if role["kind"] in {"Role", "ClusterRole"}:
             for rule in role["rules"]:
                 yield from ((verb, resource) for verb in rule["verbs"] for resource in rule["resources"])

@@ -4,9 +4,9 @@ import argparse
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from deployment.images import CLONE, operator_image, trainer_image
+from deployment.mini import BUILT, make_mini
 from deployment.release import Release
 from deployment.workspace import hand_over, prepare
 from localcluster.__main__ import USAGE_ERROR, down, up
@@ -16,7 +16,6 @@ from localcluster.progress import step
 from localcluster.topology import FULL
 
 WORKSPACE = CLONE / ".cluster" / "workspace"
-MINI = CLONE / "examples" / "mini"
 NAMESPACE = "mini"
 
 
@@ -43,8 +42,8 @@ def install(cluster: Cluster) -> int:
         cluster.load(trainer_image())
     with step("installing the operator"):
         Release(cluster.kubectl).install()
-    with step("making the mini job's data", hint="a minute or two, once"):
-        _make_mini()
+    make_mini()
+    _bring_mini()
     prepare(cluster.kubectl, NAMESPACE, WORKSPACE)
     print(
         f"kubectl apply -n {NAMESPACE} -f examples/mini/distillation.yaml\n"
@@ -58,11 +57,10 @@ def remove(cluster: Cluster) -> int:
     return down(cluster)
 
 
-def _make_mini() -> None:
-    subprocess.run([sys.executable, MINI / "make.py"], check=True, stdout=subprocess.DEVNULL)
-    there: Path = WORKSPACE / "mini" / "build"
+def _bring_mini() -> None:
+    there = WORKSPACE / "mini" / "build"
     if not there.exists():
-        shutil.copytree(MINI / "build", there)
+        shutil.copytree(BUILT, there)
     hand_over(WORKSPACE / "mini")
 
 

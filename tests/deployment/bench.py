@@ -1,22 +1,26 @@
 """An operator that watches one namespace, and jobs in it whose stages compute nothing."""
 
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from deployment.images import QUICK_TRAINER
+from deployment.images import QUICK_TRAINER, operator_image, quick_trainer_image
 from deployment.release import Release
-from deployment.workspace import CLAIM
-from localcluster.kubectl import Kubectl, Object
+from deployment.workspace import CLAIM, job_namespace
+from localcluster.cluster import Cluster
+from localcluster.kubectl import Kubectl
+from localcluster.reading import Object
+from localcluster.topology import GPU_RESOURCE, POOL_LABEL
 from localcluster.waiting import until
 
 LEASE_SECONDS = 12
 SMALL = {"cpu": "10m", "memory": "64Mi"}
-ON_GPU_NODES = {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}
+ON_GPU_NODES = {"tolerations": [{"key": GPU_RESOURCE, "operator": "Exists"}]}
 Quick = Mapping[str, Mapping[str, Any]]
 """What stages do, by name; see quick_trainer.py."""
 Status = dict[str, Any]
@@ -25,15 +29,13 @@ Status = dict[str, Any]
 def values(namespace: str, image: str = QUICK_TRAINER) -> dict[str, Any]:
     """Values of a release that watches one namespace and runs an image of little needs."""
     repository, _, tag = image.rpartition(":")
-    pools = {
-        name: {"nodeSelector": {"branchmerge.dev/pool": name}, **ON_GPU_NODES, **SMALL} for name in ("gpu-a", "gpu-b")
-    }
-    everywhere = {"nodeSelector": {}, **ON_GPU_NODES, **SMALL}
+    gpu_a, gpu_b = ({"nodeSelector": {POOL_LABEL: name}, **ON_GPU_NODES, **SMALL} for name in ("gpu-a", "gpu-b"))
+    cpu = {"nodeSelector": {POOL_LABEL: "cpu"}, **SMALL}
     return {
         "watchNamespace": namespace,
         "trainer": {"image": {"repository": repository, "tag": tag}, "sharedMemory": "16Mi"},
-        "pools": pools | {"gpu": everywhere, "cpu": {"nodeSelector": {"branchmerge.dev/pool": "cpu"}, **SMALL}},
-        "defaultPool": {"nodeSelector": {"branchmerge.dev/pool": "cpu"}, **SMALL},
+        "pools": {"gpu-a": gpu_a, "gpu-b": gpu_b, "gpu": {**ON_GPU_NODES, **SMALL}, "cpu": cpu},
+        "defaultPool": cpu,
         "leaderElection": {"leaseSeconds": LEASE_SECONDS, "renewSeconds": 2},
         "resources": {"requests": {"cpu": "10m", "memory": "128Mi"}},
     }
@@ -217,6 +219,27 @@ class Bench:
         return self.kubectl.find("pods", self.namespace, "app.kubernetes.io/component=operator")
 
 
-def seconds_since(start: float) -> float:
-    """Seconds on the monotonic clock."""
-    return time.monotonic() - start
+def load_quick_images(cluster: Cluster) -> None:
+    """Have the operator on the node without GPUs, and the trainer that computes nothing on every node."""
+    cluster.load(operator_image(), nodes=["cpu"])
+    cluster.load(quick_trainer_image())
+
+
+@contextmanager
+def operated(
+    admin: Kubectl, prefix: str, folder: Path, values_of: Callable[[str], Mapping[str, Any]] = values
+) -> Iterator[Bench]:
+    """A new namespace whose name begins with `prefix`, a workspace in `folder`, and an operator that watches it.
+
+    Args:
+        admin: the cluster's administrator.
+        prefix: of the namespace's name.
+        folder: of this machine, which becomes the workspace.
+        values_of: namespace -> values of the release.
+    """
+    name = f"{prefix}-{uuid4().hex[:8]}"
+    release = Release(admin, namespace=name, name=name)
+    with job_namespace(admin, name, folder):
+        release.install(values_of(name))
+        yield Bench(admin, name, folder, release)
+        release.uninstall()

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from deployment.localoperator import free_port
+from branchmerge.local.environment import free_port
 
 HOP_BY_HOP = frozenset({"host", "connection", "transfer-encoding", "content-length"})
 HOST = "127.0.0.1"

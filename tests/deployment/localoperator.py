@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,10 +14,10 @@ from urllib.request import urlopen
 
 import yaml
 
+from branchmerge.local.environment import free_port
 from deployment.release import Release
 from localcluster.waiting import until
 
-CLONE = Path(__file__).parents[2]
 END_SECONDS = 20
 
 
@@ -39,7 +38,7 @@ class LocalOperator:
     server: str
     folder: Path
     identity: str = "local"
-    port: int = field(default_factory=lambda: free_port())
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -142,11 +141,3 @@ def kubeconfig(server: str, token: str) -> dict[str, object]:
         "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "operator"}}],
         "current-context": "proxy",
     }
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

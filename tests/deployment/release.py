@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from deployment.images import CLONE
 from localcluster.build import HELM
 from localcluster.kubectl import Kubectl
 from localcluster.shell import run
 
-CLONE = Path(__file__).parents[2]
 CHART = CLONE / "charts" / "branchmerge"
 LOCAL_VALUES = CHART / "ci" / "local-values.yaml"
 TIMEOUT_SECONDS = 120

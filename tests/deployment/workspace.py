@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localcluster.kubectl import Kubectl, Object
+from localcluster.kubectl import Kubectl
+from localcluster.reading import Object
 
 CLAIM = "workspace"
 STAGE_USER = 65532

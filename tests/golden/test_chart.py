@@ -1,7 +1,6 @@
 """The chart as it is installed, rendered by the real helm. Written anew by `make golden`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 
 from branchmerge.kube.settings import LeaderElection, OperatorSettings, Pool
 from deployment.rendering import Object, find, objects, rendered
+from goldenfile import assert_as_before
 
 FOLDER = Path(__file__).parent / "chart"
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
@@ -69,11 +69,7 @@ def settings_of(values: dict[str, Any], release: str = "branchmerge") -> Operato
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_release_is_as_it_was(case: str) -> None:
-    text = rendered(CASES[case])
-    path = FOLDER / f"{case.replace(' ', '-')}.yaml"
-    if os.environ.get("GOLDEN") == "write":
-        path.write_text(text)
-    assert text == path.read_text(), "run `make golden` and read the diff"
+    assert_as_before(FOLDER, case, rendered(CASES[case]))
 
 
 def test_without_values_the_operator_is_told_its_own_defaults() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from branchmerge.kube.cleanup import cleanup_manifest
 from branchmerge.kube.manifests import child_manifest
 from branchmerge.kube.settings import OperatorSettings
 from builders import make_job
+from goldenfile import assert_as_before
 from valid_specs import POD_TEMPLATE
 from world import World
 
@@ -104,17 +104,13 @@ def test_the_child_is_as_it_was(case: str) -> None:
     assert orders == {action.config.to_json()}
     for container in containers_of(child):
         container["env"][0]["value"] = "(the stage's orders)"
-    assert_as_before(case, child)
+    assert_as_before(FOLDER, case, text_of(child))
 
 
 def test_the_clean_up_is_as_it_was() -> None:
     edits = {"podTemplate": POD_TEMPLATE, "deletionPolicy": "Delete"}
-    assert_as_before("the clean-up of a job", cleanup_manifest(world_of(edits).job, SETTINGS))
+    assert_as_before(FOLDER, "the clean-up of a job", text_of(cleanup_manifest(world_of(edits).job, SETTINGS)))
 
 
-def assert_as_before(case: str, manifest: dict[str, Any]) -> None:
-    text = yaml.dump(manifest, Dumper=PlainDumper, sort_keys=False, width=120)
-    path = FOLDER / f"{case.replace(' ', '-')}.yaml"
-    if os.environ.get("GOLDEN") == "write":
-        path.write_text(text)
-    assert text == path.read_text(), "run `make golden` and read the diff"
+def text_of(manifest: dict[str, Any]) -> str:
+    return yaml.dump(manifest, Dumper=PlainDumper, sort_keys=False, width=120)

@@ -37,7 +37,8 @@ def main(argv: list[str]) -> int:
 
 def up(cluster: Cluster) -> int:
     """Bring it up, and print the line that makes kubectl use it."""
-    with machine_lock(cluster.topology.name):
+    with machine_lock(cluster.topology.name) as lock:
+        lock.alone()
         started = cluster.up(keep=True)
         say(f"{cluster.topology.name} is up" if started else f"{cluster.topology.name} was up already")
         print(f"export KUBECONFIG={write_kubeconfig(cluster)}")
@@ -46,7 +47,8 @@ def up(cluster: Cluster) -> int:
 
 def down(cluster: Cluster) -> int:
     """End it, and leave nothing of it."""
-    with machine_lock(cluster.topology.name):
+    with machine_lock(cluster.topology.name) as lock:
+        lock.alone()
         cluster.down()
         kubeconfig_of(cluster).unlink(missing_ok=True)
     return 0

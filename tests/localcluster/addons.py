@@ -6,8 +6,9 @@ import yaml
 
 from localcluster.build import COREDNS, KUBERNETES, TRAINING_OPERATOR
 from localcluster.images import DOCKERFILES, Image
-from localcluster.kubectl import Kubectl, Object
+from localcluster.kubectl import Kubectl
 from localcluster.pki import Pki
+from localcluster.reading import Object
 from localcluster.shell import run
 
 OPERATOR_NAMESPACE = "kubeflow"

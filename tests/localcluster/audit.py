@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+POD_NAME = "authentication.kubernetes.io/pod-name"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -18,6 +20,7 @@ class Request:
         name: of the object; empty where the request names none.
         code: the HTTP status of the answer.
         allowed: whether the user was authorized.
+        pod: whose token the user showed, where it was a pod's.
     """
 
     user: str
@@ -27,6 +30,7 @@ class Request:
     name: str
     code: int
     allowed: bool
+    pod: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class AuditLog:
 
 def _request(event: dict[str, Any]) -> Request:
     target = event.get("objectRef", {})
+    (pod,) = event["user"].get("extra", {}).get(POD_NAME, [""])
     return Request(
         user=event["user"].get("username", ""),  # of a request that came before the server knew whose it is
         verb=event["verb"],
@@ -59,4 +64,5 @@ def _request(event: dict[str, Any]) -> Request:
         name=target.get("name", ""),
         code=event.get("responseStatus", {}).get("code", 0),
         allowed=event.get("annotations", {}).get("authorization.k8s.io/decision") != "forbid",
+        pod=pod,
     )

@@ -43,7 +43,7 @@ class Record:
 
     Attributes:
         made_of: changes with anything that a cluster is made of.
-        kept: whether it is meant to outlive the process that started it; one that is not, and is there, was left by a
+        kept: whether it is meant to outlive those who use it; one that is not, and that nobody uses, was left by a
             process that was killed.
     """
 
@@ -63,7 +63,7 @@ class Cluster:
         What a killed run left is removed first, and so is a cluster that was made of other parts.
 
         Args:
-            keep: whether it outlives this process.
+            keep: whether it outlives those who use it.
 
         Raises:
             CannotRunError: this machine cannot run nodes.
@@ -106,9 +106,14 @@ class Cluster:
             sweep(self.topology)
 
     def usable(self) -> bool:
-        """Whether it is up, whole, made of the parts that we would make it of, and meant to be kept."""
+        """Whether it is whole, and meant to be kept."""
         record = self._recorded
-        if record is None or not record.kept or record.made_of != made_of():
+        return record is not None and record.kept and self.whole()
+
+    def whole(self) -> bool:
+        """Whether it is up, all of it, and made of the parts that we would make it of."""
+        record = self._recorded
+        if record is None or record.made_of != made_of():
             return False
         return all(daemon.pid is not None for daemon in self._daemons) and self.kubectl.healthy()
 

@@ -1,16 +1,16 @@
-"""kubectl, with the answers as Python objects."""
+"""kubectl, and reads with the answers as Python objects."""
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from localcluster.build import KUBERNETES
-from localcluster.shell import CommandError, run
+from localcluster.reading import Object, ReadError, reader
+from localcluster.shell import run
 from localcluster.waiting import until
-
-Object = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,21 @@ class Kubectl:
         self("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(together))
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object:
-        """One object."""
-        found: Object = json.loads(self("get", kind, name, "-n", namespace, "-o", "json"))
-        return found
+        """One object; raises ReadError where it cannot be read."""
+        return reader(self.kubeconfig).get(kind, name, namespace)
 
-    def find(self, kind: str, namespace: str = "default", selector: str = "") -> list[Object]:
-        """The objects of a namespace that have those labels."""
-        found: list[Object] = json.loads(self("get", kind, "-n", namespace, "-l", selector, "-o", "json"))["items"]
-        return found
+    def find(self, kinds: str, namespace: str = "default", selector: str = "") -> list[Object]:
+        """The objects of a namespace that have those labels, of one kind or of several (`jobs,pods`)."""
+        return reader(self.kubeconfig).find(kinds, namespace, selector)
 
     def exists(self, kind: str, name: str, namespace: str = "default") -> bool:
         """Whether there is an object of that name."""
-        return bool(self("get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "name").strip())
+        try:
+            return bool(self.get(kind, name, namespace))
+        except ReadError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return False
+            raise
 
     def wait(
         self, kind: str, name: str, good: Callable[[Object], bool], *, namespace: str = "default", timeout: float = 60
@@ -70,10 +73,7 @@ class Kubectl:
 
     def healthy(self) -> bool:
         """Whether the API server says that it is ready."""
-        try:
-            return self("get", "--raw=/readyz", "--request-timeout=5s") == "ok"
-        except CommandError:
-            return False
+        return reader(self.kubeconfig).healthy()
 
 
 def has_condition(subject: Object, kind: str) -> bool:

@@ -14,8 +14,8 @@ import pytest
 
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import ExitCode, Outcome
+from branchmerge.local.environment import free_port
 from branchmerge_trainer.launcher import Placement, first_failure
-from ranks import free_port
 from training import Bench, history
 
 PATIENCE_SECONDS = 120
