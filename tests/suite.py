@@ -32,6 +32,7 @@ TAKE_NODES_AWAY = ("disruptions", "nodes", "pytorchjob")
 ALONE = ("removal", "restart", "rights")
 """After all others, in this order: what they do is felt in the whole cluster, or they look back at what was done."""
 NO_TESTS = 5
+INTERRUPTED = 130
 WORTH_REPEATING = re.compile(r"(FAILED|ERROR|RERUN|SKIPPED) ")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -162,9 +163,10 @@ def main(arguments: Sequence[str]) -> int:
         try:
             for each in work:
                 each.result()
-        except BaseException:
+        except KeyboardInterrupt:
+            say("interrupted: waiting for the tests that run to clean up")
             suite.stop()
-            raise
+            return INTERRUPTED
     print("\n".join(summary(suite.endings)))
     good = all(ending.good for ending in suite.endings)
     print(f"{time.monotonic() - began:6.0f} s  {'passed' if good else 'FAILED':10}  all tests")

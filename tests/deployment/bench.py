@@ -33,6 +33,7 @@ def values(namespace: str, image: str = QUICK_TRAINER) -> dict[str, Any]:
     cpu = {"nodeSelector": {POOL_LABEL: "cpu"}, **SMALL}
     return {
         "watchNamespace": namespace,
+        "releaseJobsOnUninstall": False,  # seconds for each
         "trainer": {"image": {"repository": repository, "tag": tag}, "sharedMemory": "16Mi"},
         "pools": {"gpu-a": gpu_a, "gpu-b": gpu_b, "gpu": {**ON_GPU_NODES, **SMALL}, "cpu": cpu},
         "defaultPool": cpu,

@@ -90,3 +90,10 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{ toPrettyJson $settings }}
 {{- end }}
+
+{{- /* Annotations of what runs once the release is gone; where it fails, it stays there to be read. */ -}}
+{{- define "branchmerge.afterUninstall" -}}
+helm.sh/hook: post-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}

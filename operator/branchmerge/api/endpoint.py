@@ -68,7 +68,8 @@ _PRICED = Rule(
 )
 _ONE_CURRENCY = Rule(
     "!has(self.limits) || !has(self.limits.maxCost) || !has(self.prices)"
-    " || self.limits.maxCost.?currency.orValue('USD') == self.prices.?currency.orValue('USD')",
+    " || (has(self.limits.maxCost.currency) ? self.limits.maxCost.currency : 'USD')"
+    " == (has(self.prices.currency) ? self.prices.currency : 'USD')",  # of an `orValue` the cost cannot be estimated
     "prices are in another currency: use one for both",
     ".limits.maxCost",
 )
