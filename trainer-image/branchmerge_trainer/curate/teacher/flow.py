@@ -1,0 +1,104 @@
+"""Many requests at once for whoever takes their results one by one, in order.
+
+Requests run in an event loop in a thread of its own, so that they go on while a result is worked on, and the main
+thread is free for signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+TICK_SECONDS = 1.0
+_STOP_SECONDS = 5.0
+"""Connections that are not closed until then end with the process."""
+
+
+def in_order(
+    items: Iterable[_Item],
+    work: Callable[[_Item], Coroutine[Any, Any, _Result]],
+    *,
+    window: int,
+    tick: Callable[[], None],
+    close: Callable[[], Awaitable[None]],
+) -> Iterator[tuple[_Item, _Result]]:
+    """Yield each item with the result of its work, in the order of `items`, of which `window` are worked on at most.
+
+    `tick` is called in the caller's thread before each result, and each second that one is waited for; `close` in the
+    loop's thread at the end. The first error of any work is raised at once. However it ends, all work ends with it.
+    """
+    with _Loop(close) as loop:
+        pending: deque[tuple[_Item, Future[_Result]]] = deque()
+        for item in items:
+            pending.append((item, loop.start(work(item))))
+            if len(pending) >= window:
+                yield loop.finished(*pending.popleft(), tick)
+        while pending:
+            yield loop.finished(*pending.popleft(), tick)
+
+
+class _Loop:
+    """An event loop in a thread."""
+
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._run, name="requests", daemon=True)
+        self._failed: Future[None] = Future()
+        """Has the first error of any work."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_STOP_SECONDS)
+
+    def start(self, work: Coroutine[Any, Any, _Result]) -> Future[_Result]:
+        """Begin with a work."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future.add_done_callback(self._look)
+        return future
+
+    def finished(self, item: _Item, future: Future[_Result], tick: Callable[[], None]) -> tuple[_Item, _Result]:
+        """The item and its result. Raises the first error of any work."""
+        while True:
+            tick()
+            if self._failed.done():
+                self._failed.result()
+            if future.done():
+                return item, future.result()
+            awaited: list[Future[Any]] = [future, self._failed]
+            wait(awaited, TICK_SECONDS, FIRST_COMPLETED)
+
+    def _look(self, future: Future[Any]) -> None:
+        if future.cancelled() or self._failed.done():
+            return
+        if (error := future.exception()) is not None:
+            self._failed.set_exception(error)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._end())
+            self._loop.close()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._close()

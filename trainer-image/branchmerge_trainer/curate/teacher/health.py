@@ -1,0 +1,83 @@
+"""Tells an endpoint that fails for one prompt from one that fails for all."""
+
+from __future__ import annotations
+
+from branchmerge.api.endpoint import Endpoint
+from branchmerge.api.errors import InputError
+from branchmerge_trainer.curate.teacher.request import Failure
+from branchmerge_trainer.failures import TransientError
+
+_REFUSALS = 10
+"""So many in a row, without one that was accepted, and the configuration is wrong."""
+_OF_THE_CONFIGURATION = frozenset({401, 403, 404})
+
+
+class Health:
+    """Counts what fails without a success in between."""
+
+    def __init__(self, endpoint: Endpoint, field: str, *, has_answered: bool) -> None:
+        """`field`: what messages call the endpoint's part of the spec. `has_answered`: in an earlier attempt."""
+        self._endpoint = endpoint
+        self._field = field
+        self._has_answered = has_answered
+        self._has_accepted = False
+        self._refusals = 0
+        self._given_up = 0
+        self._failure = Failure("")
+        """The last one."""
+
+    def accepted(self) -> None:
+        """The endpoint began to answer a request."""
+        self._has_accepted = True
+        self._refusals = 0
+
+    def answered(self) -> None:
+        """The endpoint answered a request."""
+        self._has_answered = True
+        self._given_up = 0
+
+    def refused(self, status: int, said: str) -> None:
+        """The endpoint refused a request for good.
+
+        Raises InputError where that is not about one prompt: keys, models and addresses are wrong at once or after
+        many; a request that is refused as such, by 400 for one, counts against the configuration only as long as none
+        was ever accepted.
+        """
+        self._refusals += 1
+        if status in _OF_THE_CONFIGURATION:
+            if not self._has_accepted or self._refusals >= _REFUSALS:
+                raise InputError(self._explained(status, said))
+        elif self._refusals >= _REFUSALS and not (self._has_accepted or self._has_answered):
+            raise InputError(
+                f"{self._field}: {self._endpoint.endpoint} refuses all that it is asked (HTTP {status}: {said}): "
+                f"give it what it takes: see {self._field}.model, the limits on tokens, and the prompts"
+            )
+
+    def gave_up(self, failure: Failure) -> None:
+        """All tries of a request have failed. Raises TransientError where those of many others have, too."""
+        self._given_up += 1
+        self._failure = failure
+        if self._given_up >= max(_REFUSALS, self._endpoint.limits.concurrency):
+            raise self._outage()
+
+    def conclude(self) -> None:
+        """Nothing more is asked. Raises TransientError where requests were given up, and never one was answered."""
+        if self._given_up and not self._has_answered:
+            raise self._outage()
+
+    def _outage(self) -> TransientError:
+        why = f"{self._failure.reason}: {self._failure.detail}"
+        return TransientError(
+            f"{self._field}.endpoint: {self._endpoint.endpoint} has not answered the last {self._given_up} requests, "
+            f"each tried {self._endpoint.retries + 1} times ({why}); all answers so far are kept"
+        )
+
+    def _explained(self, status: int, said: str) -> str:
+        field, endpoint = self._field, self._endpoint
+        answer = f"{endpoint.endpoint} answers HTTP {status}: {said}"
+        if status == 404:
+            return f"{field}.model: {endpoint.model!r}: {answer}: correct the model's name, or {field}.endpoint"
+        if endpoint.api_key_secret_ref is None:
+            return f"{field}.apiKeySecretRef: none, but {answer}: name the secret that holds the key"
+        secret = f"{endpoint.api_key_secret_ref.name}/{endpoint.api_key_secret_ref.key}"
+        return f"{field}.apiKeySecretRef: {secret}: {answer}: put a key there that may use {endpoint.model}"
