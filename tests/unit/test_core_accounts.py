@@ -92,6 +92,13 @@ def test_what_an_account_counts() -> None:
     assert (found.attempts, found.failures, found.disruptions, found.gpus) == (5, 1, 2, 4)
 
 
+def test_what_it_waited_in_a_queue_is_not_paid_for() -> None:
+    found = account(attempt(None, 0, 5, 8, allocated_at=at(4 * HOUR)))
+    assert found.gpu_hours == pytest.approx(4 * 4)
+    assert (found.starting_gpu_hours, found.useful_gpu_hours) == (pytest.approx(4), pytest.approx(12))
+    assert found.seconds == pytest.approx(8 * HOUR), "wall time is wall time"
+
+
 def test_a_running_attempt_counts_until_now() -> None:
     running = make_attempt(gpus=8, started_at=at(0))
     stopping = make_attempt(gpus=8, started_at=at(0), state=AttemptState.STOPPING)

@@ -10,7 +10,7 @@ import pytest
 from branchmerge.api.stage import ExitCode, Outcome
 from branchmerge.core.model import AttemptState, FailureClass
 from branchmerge.kube.observe import attempt_of, lacks_outcome, marked, marks_of, results_of
-from builders import EPOCH, at, make_result
+from builders import EPOCH, at, make_progress, make_result
 
 NOW = at(600)
 Raw = dict[str, Any]
@@ -122,7 +122,7 @@ ENDINGS |= {
 @pytest.mark.parametrize("case", ENDINGS)
 def test_each_ending_has_its_class(case: str) -> None:
     raw, pods, failure, reason = ENDINGS[case]
-    seen = marked(raw, marks_of(raw, pods, NOW))
+    seen = marked(raw, marks_of(raw, pods, None, NOW))
 
     attempt = attempt_of(seen, pods, None, NOW)
 
@@ -130,7 +130,7 @@ def test_each_ending_has_its_class(case: str) -> None:
     assert (attempt.failure, attempt.reason) == (failure, reason)
     assert attempt.ended_at is not None
     assert attempt_of(seen, [], None, at(9000)) == attempt, "what was seen outlives the pods"
-    assert marks_of(seen, [], at(9000)) == {}, "it is put down once"
+    assert marks_of(seen, [], None, at(9000)) == {}, "it is put down once"
 
 
 DELETED = {"branchmerge.dev/disrupted": "PodDeleted: somebody deleted pod"}
@@ -157,7 +157,43 @@ MARKS: dict[str, tuple[Raw, list[Raw], dict[str, str]]] = {
 @pytest.mark.parametrize("case", MARKS)
 def test_what_is_put_down_before_an_attempt_has_ended(case: str) -> None:
     raw, pods, marks = MARKS[case]
-    assert marks_of(raw, pods, NOW) == marks
+    assert marks_of(raw, pods, None, NOW) == marks
+
+
+def on_node(seconds: float, phase: str = "Running") -> Raw:
+    """A pod that came to its node then."""
+    raw = pod(phase)
+    raw["status"]["startTime"] = stamp(seconds)
+    return raw
+
+
+def test_accelerators_are_its_own_from_the_first_pod_on_a_node() -> None:
+    waiting = child("Running")
+    assert attempt_of(waiting, [pod("Pending")], None, NOW).allocated_at == NOW, "nothing is allocated yet"
+
+    pods = [pod("Pending"), on_node(60), on_node(50)]
+    marks = marks_of(waiting, pods, None, NOW)
+    assert marks == {"branchmerge.dev/allocated-at": at(50).isoformat()}
+    seen = marked(waiting, marks)
+    assert attempt_of(seen, [], None, at(9000)).allocated_at == at(50), "it outlives the pods"
+    assert marks_of(seen, [on_node(40)], None, NOW) == {}, "it is put down once"
+
+
+def test_what_never_came_to_a_node_had_nothing() -> None:
+    never = child("Suspended", annotations=STOPPED)
+    attempt = attempt_of(marked(never, marks_of(never, [], None, NOW)), [], None, at(9000))
+    assert attempt.allocated_at == attempt.ended_at
+
+
+def test_the_first_step_is_put_down_when_it_is_reported() -> None:
+    raw = child("Running")
+    loading, training = make_progress(0, 10, 100), make_progress(1, 10, 120)
+    assert marks_of(raw, [], loading, NOW) == {}
+    marks = marks_of(raw, [], training, NOW)
+    assert marks == {"branchmerge.dev/first-step-at": at(120).isoformat()}
+    seen = marked(raw, marks)
+    assert attempt_of(seen, [], None, NOW).first_step_at == at(120)
+    assert marks_of(seen, [], make_progress(5, 10, 500), NOW) == {}, "it is put down once"
 
 
 ACTIVE: dict[str, tuple[Raw, list[Raw], AttemptState]] = {

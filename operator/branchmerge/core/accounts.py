@@ -2,7 +2,7 @@
 
 Every attempt's time is split in three:
 
-- *starting*: until its first step (all of it where there was none);
+- *starting*: from the moment that they are allocated until its first step (all of it where there was none);
 - *useful*: from the first step to the last progress that was seen (to the end, or to now, of an attempt that ended well
   or runs), if the output of its stage is part of the job;
 - *lost*: the rest, namely what came after the last progress of an attempt that ended otherwise (it hung, or its work
@@ -25,7 +25,7 @@ _SECONDS_AN_HOUR = 3600.0
 
 def gpu_hours(attempts: Iterable[Attempt], now: datetime) -> float:
     """Allocated accelerators x hours over these attempts."""
-    return sum(attempt.gpus * _seconds(attempt, now) for attempt in attempts) / _SECONDS_AN_HOUR
+    return sum(attempt.gpus * _allocated_seconds(attempt, now) for attempt in attempts) / _SECONDS_AN_HOUR
 
 
 def stage_accounts(graph: Graph, observation: Observation) -> list[StageAccount]:
@@ -75,9 +75,17 @@ def _seconds(attempt: Attempt, now: datetime) -> float:
     return _between(attempt.started_at, _end(attempt, now))
 
 
+def _allocated_seconds(attempt: Attempt, now: datetime) -> float:
+    return _between(_allocated_at(attempt), _end(attempt, now))
+
+
+def _allocated_at(attempt: Attempt) -> datetime:
+    return attempt.allocated_at or attempt.started_at
+
+
 def _starting_seconds(attempt: Attempt, now: datetime) -> float:
     end = _end(attempt, now)
-    return _between(attempt.started_at, min(attempt.first_step_at or end, end))
+    return _between(_allocated_at(attempt), min(attempt.first_step_at or end, end))
 
 
 def _useful_seconds(attempt: Attempt, now: datetime) -> float:

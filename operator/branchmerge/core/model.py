@@ -88,6 +88,8 @@ class Attempt:
     state: AttemptState
     started_at: datetime
     ended_at: datetime | None = None
+    allocated_at: datetime | None = None
+    """When its accelerators became its own, where they were not at its start: it may have waited in a queue."""
     first_step_at: datetime | None = None
     failure: FailureClass | None = None
     reason: str = ""

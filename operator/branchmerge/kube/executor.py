@@ -182,17 +182,18 @@ class KubeExecutor:
 
         The rest of a disrupted gang is told to end.
         """
-        marks = marks_of(child, pods, now)
+        progress = self._board.of(*_place(child))
+        marks = marks_of(child, pods, progress, now)
         kind, name = child["kind"], child["metadata"]["name"]
         with suppress(NotFoundError):
             # What is put down for good is read from the API server itself: each of the informers may lag. A pod that
             # is deleted is no disruption if its child has ended or was suspended by its queue before.
             if DISRUPTED_ANNOTATION in marks:
                 child = {**await self._cluster.get(KINDS[kind], self._namespace, name), "kind": kind}
-                marks = marks_of(child, pods, now)
+                marks = marks_of(child, pods, progress, now)
             if FAILURE_ANNOTATION in marks or lacks_outcome(child, pods):
                 pods = await self._listed_pods(child)
-                marks = marks_of(child, pods, now)
+                marks = marks_of(child, pods, progress, now)
             if marks:
                 patch = {"metadata": {"annotations": marks}}
                 patch |= _suspended(kind) if DISRUPTED_ANNOTATION in marks else {}

@@ -11,10 +11,12 @@ from branchmerge.api.base import RecordModel
 from branchmerge.api.stage import ExitCode, Outcome, Progress, StageResult
 from branchmerge.core.model import Attempt, AttemptState, FailureClass, StageKey
 from branchmerge.kube.labels import (
+    ALLOCATED_ANNOTATION,
     ATTEMPT_ANNOTATION,
     DISRUPTED_ANNOTATION,
     FAILURE_ANNOTATION,
     FINGERPRINT_ANNOTATION,
+    FIRST_STEP_ANNOTATION,
     GPUS_ANNOTATION,
     OUTCOME_ANNOTATION,
     STAGE_ANNOTATION,
@@ -63,6 +65,7 @@ def attempt_of(
     failure = failure_of(child, pods, now) if state is AttemptState.FAILED else None
     waiting = waiting_of(child, pods, warnings) if state is AttemptState.RUNNING else None
     ended_at = failure.at if failure else _ended_at(child, pods, now) if state is AttemptState.SUCCEEDED else None
+    first_step_at = annotations.get(FIRST_STEP_ANNOTATION)
     return Attempt(
         stage=annotations[STAGE_ANNOTATION],
         fingerprint=annotations[FINGERPRINT_ANNOTATION],
@@ -70,6 +73,8 @@ def attempt_of(
         state=state,
         started_at=moment(metadata["creationTimestamp"]),
         ended_at=ended_at,
+        allocated_at=_allocated_at(child, pods) or ended_at or now,
+        first_step_at=moment(first_step_at) if first_step_at else None,
         failure=failure.failure if failure else None,
         reason=failure.reason if failure else waiting.reason if waiting else "",
         message=failure.message if failure else waiting.message if waiting else "",
@@ -80,10 +85,14 @@ def attempt_of(
     )
 
 
-def marks_of(child: Raw, pods: Sequence[Raw], now: datetime) -> dict[str, str]:
+def marks_of(child: Raw, pods: Sequence[Raw], progress: Progress | None, now: datetime) -> dict[str, str]:
     """Annotations that the child is to get: what is seen now and may not be seen later, because pods go."""
-    marks: dict[str, str] = {}
     annotations = _annotations(child)
+    allocated_at = _allocated_at(child, pods)
+    marks = {ALLOCATED_ANNOTATION: allocated_at.isoformat()} if allocated_at else {}
+    if progress is not None and progress.step and progress.updated_at:
+        marks[FIRST_STEP_ANNOTATION] = progress.updated_at.isoformat()
+    marks = {name: text for name, text in marks.items() if name not in annotations}
     outcome = outcome_of(child, pods)
     if outcome is not None and _is_final(outcome) and OUTCOME_ANNOTATION not in annotations:
         marks[OUTCOME_ANNOTATION] = outcome.to_json()
@@ -148,6 +157,13 @@ def _state(child: Raw, pods: Sequence[Raw], now: datetime) -> AttemptState:
     # The rest of a gang that failed saves its checkpoint while it is told to end: until then nobody else may write.
     holds = any(holds_resources(pod) and not gone for pod, gone in zip(pods, lost, strict=True))
     return AttemptState.FAILED if over and not holds else AttemptState.STOPPING
+
+
+def _allocated_at(child: Raw, pods: Sequence[Raw]) -> datetime | None:
+    """When its first pod came to a node; None before one has."""
+    if (recorded := _annotations(child).get(ALLOCATED_ANNOTATION)) is not None:
+        return moment(recorded)
+    return min((moment(text) for pod in pods if (text := pod.get("status", {}).get("startTime"))), default=None)
 
 
 def holds_resources(pod: Raw) -> bool:
