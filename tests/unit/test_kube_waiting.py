@@ -38,6 +38,7 @@ def warning(reason: str, seconds: float, note: str, **fields: Any) -> Raw:
 RUNNING = {"running": {"startedAt": stamp(1)}}
 NO_ROOM = {"reason": "Unschedulable", "message": "0/3 nodes are available: 2 Insufficient nvidia.com/gpu"}
 NO_IMAGE = {"waiting": {"reason": "ErrImageNeverPull", "message": 'image "trainer:1" is not there'}}
+NO_SECRET = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "teacher" not found'}}
 NO_QUOTA = warning("FailedCreatePod", 9, "exceeded quota")
 
 CASES: dict[str, tuple[Raw, list[Raw], list[Raw], Waiting | None]] = {
@@ -51,6 +52,9 @@ CASES: dict[str, tuple[Raw, list[Raw], list[Raw], Waiting | None]] = {
         child(), [pod(unscheduled={"reason": "SchedulingGated"})], [], Waiting("SchedulingGated", "pod pod: ")),
     "its image is not there": (
         child(), [pod(NO_IMAGE)], [], Waiting("ErrImageNeverPull", 'pod pod: image "trainer:1" is not there')),
+    "the Secret with a teacher's key is not there": (
+        child(), [pod(NO_SECRET)], [],
+        Waiting("CreateContainerConfigError", 'pod pod: secret "teacher" not found')),
     "a queue holds back a PyTorchJob": (
         child(runPolicy={"suspend": True}), [], [],
         Waiting("Queued", "its child is suspended: a queue holds it back, or somebody has suspended it")),

@@ -120,6 +120,16 @@ class Source(SpecModel):
         """The columns to read, the default filled in."""
         return self.columns or Columns(messages="messages")
 
+    @property
+    def hub_dataset(self) -> HubDataset | None:
+        """The data set of the Hub that it reads, with or without answers; None where it is a path."""
+        return self.dataset if self.prompts is None else self.prompts.dataset
+
+    @property
+    def file(self) -> str | None:
+        """The path or URI that it reads, with or without answers; None where it is a data set of the Hub."""
+        return self.path if self.prompts is None else self.prompts.path
+
 
 class Deduplicate(SpecModel):
     """Removes rows that repeat."""

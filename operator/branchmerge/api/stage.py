@@ -108,9 +108,10 @@ class CurateTask(RecordModel):
     student: ModelRef | None = Field(None, description="Whose tokenizer counts tokens, where they are limited.")
     answers: str | None = Field(
         None,
-        description="Folder, relative to the workspace, where the endpoints' answers are kept. It outlives the stage's "
+        description="Folder, relative to the workspace, where the teacher's answers are kept. It outlives the stage's "
         "fingerprint, so that another choice among them asks nothing again.",
     )
+    verdicts: str | None = Field(None, description="The same for the verdicts of a judge.")
 
 
 class ReplaySource(RecordModel):

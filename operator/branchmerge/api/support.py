@@ -24,18 +24,22 @@ def unsupported(spec: Spec) -> list[str]:
 
 
 def _fields(spec: Spec) -> Iterator[str]:
-    if spec.teacher is not None:
-        yield "teacher"
+    yield from _curation_fields(spec)
     for index, branch in enumerate(spec.branches):
-        if branch.teacher is not None:
-            yield f"branches[{index}].teacher"
-        yield from _data_fields(branch.data, f"branches[{index}].data")
         if spec.training_of(branch).overlong is Overlong.SPLIT:
             yield f"branches[{index}].training.overlong: Split (use Drop or Truncate)"
     if spec.merge.candidates is not None:
         yield "merge.candidates (use merge.recipe)"
     if spec.evaluation is not None:
         yield from _evaluation_fields(spec.evaluation)
+
+
+def _curation_fields(spec: Spec) -> Iterator[str]:
+    if spec.teacher is not None:
+        yield "teacher"
+    for index, branch in enumerate(spec.branches):
+        yield from _set_fields(branch, ("teacher",), f"branches[{index}]")
+        yield from _data_fields(branch.data, f"branches[{index}].data")
 
 
 def _data_fields(data: DataSpec, where: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import signal
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from branchmerge.local.capacity import Capacity
 from branchmerge.local.executor import TRAINER_COMMAND, LocalExecutor
 from branchmerge.local.fields import cluster_only
 from branchmerge.local.files import write_atomic
+from branchmerge.local.keys import Keys, key_problems
 from branchmerge.local.lock import held
 from branchmerge.local.machine import Machine
 from branchmerge.local.models import ModelFacts
@@ -88,7 +90,13 @@ def _run_locked(opening: Opening, parallel: int | None, trainer: list[str] | Non
         remark(f"apply on a cluster only: {', '.join(fields)}")
     write_atomic(opening.folder.run, RunRecord(started_at=asked_at).to_json())
     executor = LocalExecutor(
-        opening.folder, opening.file.inputs, capacity, pins, asked_at, command=trainer or TRAINER_COMMAND
+        opening.folder,
+        opening.file.inputs,
+        capacity,
+        pins,
+        asked_at,
+        command=trainer or TRAINER_COMMAND,
+        keys=Keys.of(opening.job.spec, os.environ),
     )
     final = _work(opening, executor, plain=plain)
     return show_ending(output(), final.plan, opening.folder, opening.file.path)
@@ -100,6 +108,7 @@ def _refuse(
     """Raise JobInputError with everything that stands against the start."""
     spec = opening.job.spec
     problems = machine_problems(opening.file, machine)
+    problems += opening.file.place([*key_problems(spec, _missing(plan), os.environ)])
     if spec.suspend:
         problems += opening.file.place(["spec.suspend: true: the job is suspended: set it to false to run it"])
     if own_trainer and (problem := trainer_problem()):

@@ -13,7 +13,7 @@ from branchmerge.api.stage import StageKind
 Ingredients = dict[str, Any]
 """Everything that determines a stage's output, as plain JSON without nulls; kept beside the output as its lineage."""
 
-VERSIONS: Mapping[StageKind, int] = MappingProxyType(dict.fromkeys(StageKind, 1))
+VERSIONS: Mapping[StageKind, int] = MappingProxyType(dict.fromkeys(StageKind, 1) | {StageKind.CURATE: 2})
 """Raised when the trainer's work changes such that equal ingredients give another output: it re-runs the stages."""
 
 

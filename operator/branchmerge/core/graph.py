@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from branchmerge.api.compute import Resources
-from branchmerge.api.data import DataSpec, Source
 from branchmerge.api.evaluation import EvaluatedModels, Evaluation
 from branchmerge.api.merge import STUDENT, MergeStep
 from branchmerge.api.resource import MERGED, Branch, DistillationJob
 from branchmerge.api.stage import (
-    CurateTask,
     EvaluateTask,
     InputsTask,
     InputToResolve,
@@ -25,6 +23,7 @@ from branchmerge.api.stage import (
     TrainTask,
 )
 from branchmerge.api.support import unsupported
+from branchmerge.core.curation import counts_tokens, curate_task
 from branchmerge.core.fingerprint import Ingredients, fingerprint
 from branchmerge.core.ingredients import (
     Identity,
@@ -35,7 +34,7 @@ from branchmerge.core.ingredients import (
     report_ingredients,
     train_ingredients,
 )
-from branchmerge.core.inputs import InputRef, Pins, inputs_of, pins_of, source_name, suite_name, template_name
+from branchmerge.core.inputs import Pins, inputs_of, pins_of, source_name, suite_name, template_name
 from branchmerge.core.model import Graph, Stage, StageKey
 from branchmerge.core.naming import output_folder
 
@@ -80,6 +79,7 @@ class _Builder:
         self.stages: dict[str, Stage] = {}
         self.pins = pins or {}
         self._resolved = pins is not None
+        self._job = job.metadata.name
         self._uid = job.metadata.uid or ""
         self._spec = job.spec
         self._results = results
@@ -112,15 +112,24 @@ class _Builder:
     def add_curation(self, branch: Branch) -> None:
         """`curate/<branch>`. Its task names the commits that Hub data sets were resolved to."""
         refs = [self._inputs[source_name(branch.name, index)] for index in range(len(branch.data.sources))]
+        teacher = self._spec.teacher_of(branch)
         self._add(
             StageKind.CURATE,
             branch.name,
             needs=self._first,
-            resources=Resources(),
-            ingredients=curate_ingredients(branch.data, [ref.identity(self.pins) for ref in refs])
+            resources=branch.data.resources or Resources(),
+            ingredients=curate_ingredients(
+                branch.data,
+                [ref.identity(self.pins) for ref in refs],
+                teacher,
+                self._suites() if branch.data.decontaminate is not None else {},
+                self._student_identity() if counts_tokens(branch.data) else None,
+            )
             if self._resolved
             else None,
-            task=lambda: CurateTask(branch=branch.name, data=_at_commits(branch.data, refs, self.pins)),
+            task=lambda: curate_task(
+                self._job, branch, refs, self.pins, teacher, self._spec.evaluation, self._student()
+            ),
         )
 
     def add_training(self, branch: Branch) -> None:
@@ -193,7 +202,7 @@ class _Builder:
         """`evaluate/student`, `evaluate/specialist/<branch>` or `evaluate/merged`."""
         needs = self._first if model.maker is None else (model.maker,)
         upstream = self._upstream(needs)
-        suites = {suite.name: self._identity(suite_name(suite.name)) or {} for suite in evaluation.suites}
+        suites = self._suites()
         self._add(
             StageKind.EVALUATE,
             model.title,
@@ -251,6 +260,13 @@ class _Builder:
             stage = Stage(name, kind, needs, resources, known_by, ingredients, output_folder(name, known_by), task())
         self.stages[name] = stage
 
+    def _suites(self) -> dict[str, Identity]:
+        """What stands for the questions of each suite."""
+        suites = self._spec.evaluation.suites if self._spec.evaluation else []
+        return {
+            suite.name: self._identity(suite_name(suite.name)) or {"builtin": str(suite.builtin)} for suite in suites
+        }
+
     def _student_identity(self) -> Identity:
         return self._inputs[STUDENT].identity(self.pins)
 
@@ -306,16 +322,3 @@ class _Builder:
         """What comes after the kind in a stage's name -> output folder, for all stages of the kind."""
         prefix = f"{kind}/"
         return {name.removeprefix(prefix): self._output(name) for name in self.stages if name.startswith(prefix)}
-
-
-def _at_commits(data: DataSpec, refs: Sequence[InputRef], pins: Pins) -> DataSpec:
-    """The branch's data, its Hub data sets at the commits that they were resolved to."""
-    sources = [_at_commit(source, ref.commit(pins)) for source, ref in zip(data.sources, refs, strict=True)]
-    return data.model_copy(update={"sources": sources})
-
-
-def _at_commit(source: Source, commit: str | None) -> Source:
-    """The source, its Hub data set at the commit that it was resolved to."""
-    if source.dataset is None or commit is None:
-        return source
-    return source.model_copy(update={"dataset": source.dataset.model_copy(update={"revision": commit})})

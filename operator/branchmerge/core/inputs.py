@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from branchmerge.api.data import HubDataset, Source
+from branchmerge.api.data import Source
 from branchmerge.api.resource import Spec
 
 _SHA256_LENGTH = 64
@@ -86,9 +86,8 @@ def _suites(spec: Spec) -> Iterator[InputRef]:
 
 
 def _source(name: str, source: Source) -> InputRef:
-    place = source if source.prompts is None else source.prompts
-    dataset: HubDataset | None = place.dataset
+    dataset = source.hub_dataset
     if dataset is not None:
         return InputRef(name, "dataset", dataset.repo, dataset.revision)
-    assert place.path is not None, "validated: a source is a data set or a path"
-    return InputRef(name, "file", place.path)
+    assert source.file is not None, "validated: a source is a data set or a path"
+    return InputRef(name, "file", source.file)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 CHILD_NAME_LENGTH = 50
 """Leaves room for the suffixes of pods and services (`-worker-123`) within the 63 characters of a DNS label."""
 _FINGERPRINT_LENGTH = 8
+_FOLDER_LENGTH = 16
 _MARK_LENGTH = 8
 _LISTED = 3
 
@@ -31,7 +32,16 @@ def child_name(job: str, stage: str, fingerprint: str, attempt: int) -> str:
 
 def output_folder(stage: str, fingerprint: str) -> str:
     """Folder of a stage's output, relative to the workspace."""
-    return f"stages/{stage}/{fingerprint[:16]}"
+    return f"stages/{stage}/{fingerprint[:_FOLDER_LENGTH]}"
+
+
+def answers_folder(job: str, branch: str, who: str, said_by: str) -> str:
+    """Folder, relative to the workspace, of what an endpoint says in a branch's curation.
+
+    `who`: `teacher` or `judge`; `said_by`: fingerprint of what determines its words. Jobs that share a workspace do not
+    share it: they may run at the same time, and a job's answers go with it.
+    """
+    return f"answers/{job}/{branch}/{who}-{said_by[:_FOLDER_LENGTH]}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -29,15 +30,23 @@ def problems(spec: Spec, settings: OperatorSettings) -> list[str]:
     lines = unsupported(spec)
     if spec.workspace.persistent_volume_claim is None:
         lines.append("spec.workspace.persistentVolumeClaim: required on a cluster: name a claim that stages can write")
-    used = {"spec.resources.pool": spec.resources.pool}
-    used |= {f"spec.branches[{i}].resources.pool": spec.resources_of(each).pool for i, each in enumerate(spec.branches)}
-    used["spec.merge.resources.pool"] = spec.merge.resources.pool if spec.merge.resources else None
-    if spec.evaluation is not None and spec.evaluation.resources is not None:
-        used["spec.evaluation.resources.pool"] = spec.evaluation.resources.pool
     known = ", ".join(sorted(settings.pools)) or "none is set up"
     lines += [
         f"{field}: no pool {pool!r}: use one of those that the administrator has set up ({known})"
-        for field, pool in used.items()
+        for field, pool in _pools(spec)
         if pool is not None and pool not in settings.pools
     ]
     return list(dict.fromkeys(lines))
+
+
+def _pools(spec: Spec) -> Iterator[tuple[str, str | None]]:
+    """The fields that name a pool, with what they name."""
+    yield "spec.resources.pool", spec.resources.pool
+    for index, branch in enumerate(spec.branches):
+        yield f"spec.branches[{index}].resources.pool", spec.resources_of(branch).pool
+        if branch.data.resources is not None:
+            yield f"spec.branches[{index}].data.resources.pool", branch.data.resources.pool
+    if spec.merge.resources is not None:
+        yield "spec.merge.resources.pool", spec.merge.resources.pool
+    if spec.evaluation is not None and spec.evaluation.resources is not None:
+        yield "spec.evaluation.resources.pool", spec.evaluation.resources.pool

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from branchmerge.api.resource import API_VERSION, KIND, DistillationJob
 from branchmerge.api.stage import STAGE_ENV, StageKind, TrainTask
+from branchmerge.core.keys import keys_of
 from branchmerge.core.model import Start
 from branchmerge.core.naming import child_name
 from branchmerge.kube.labels import (
@@ -143,6 +144,7 @@ def _work(action: Start, kind: ChildKind, settings: OperatorSettings) -> Work:
         command=("python", "-m", "branchmerge_trainer"),
         resources=action.stage.resources,
         environment={STAGE_ENV: action.config.to_json()},
+        keys=keys_of(action.config.task),
         grace_seconds=training.checkpoint.grace_period_seconds if training else GRACE_SECONDS,
         progress_url=settings.progress_url,
     )

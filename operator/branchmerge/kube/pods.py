@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
 from branchmerge.api.compute import Resources
+from branchmerge.api.objects import SecretKeyRef
 from branchmerge.api.resource import DistillationJob
 from branchmerge.api.stage import WORKSPACE_ENV
 from branchmerge.core.threads import thread_environment
@@ -36,6 +37,8 @@ class Work:
     resources: Resources
     environment: Mapping[str, str]
     """Variables besides those that every pod has."""
+    keys: Mapping[str, SecretKeyRef] = field(default_factory=dict)
+    """Variables whose values are in Secrets, which nobody but the kubelet reads."""
     grace_seconds: int = GRACE_SECONDS
     """Time between SIGTERM and SIGKILL."""
     progress_url: str | None = None
@@ -112,7 +115,8 @@ def _environment(work: Work, job: DistillationJob, pool: Pool) -> list[Manifest]
         environment["KUBEFLOW_TRAINER_SERVER_URL"] = work.progress_url
         environment["KUBEFLOW_TRAINER_SERVER_TOKEN"] = f"{_TOKEN_FOLDER}/token"
     by_name = {name: {"name": name, "value": value} for name, value in environment.items()}
-    return [*(by_name | {each.name: _plain(each) for each in job.spec.pod_template.env}).values()]
+    keys = {name: {"name": name, "valueFrom": {"secretKeyRef": _plain(key)}} for name, key in work.keys.items()}
+    return [*(by_name | keys | {each.name: _plain(each) for each in job.spec.pod_template.env}).values()]
 
 
 def cores_of(quantity: str) -> float:

@@ -26,6 +26,7 @@ from branchmerge.local.capacity import Capacity
 from branchmerge.local.ending import NodeEnd, conclude
 from branchmerge.local.environment import NodeFiles, Shape
 from branchmerge.local.files import read_record
+from branchmerge.local.keys import Keys
 from branchmerge.local.layout import RunFolder
 from branchmerge.local.machine import out_of_memory_kills
 from branchmerge.local.results import ResultCatalog
@@ -61,6 +62,8 @@ class LocalExecutor:
     """When a person asked for this run: the deadline counts from here, and what failed before is forgiven."""
     command: Sequence[str] = TRAINER_COMMAND
     """What a node executes."""
+    keys: Keys = field(default_factory=Keys)
+    """API keys that curations need, and nothing else gets."""
     clock: Callable[[], datetime] = utc_now
     _records: dict[str, AttemptRecord] = field(init=False)
     _store: AttemptStore = field(init=False)
@@ -110,7 +113,8 @@ class LocalExecutor:
         )
         self._records[child] = self._store.create(record)
         common = (
-            environment.inherited(os.environ)
+            self.keys.without(environment.inherited(os.environ))
+            | self.keys.of_task(config.task)
             | environment.contract(config, self.folder.root, self.inputs)
             | environment.placement(shape, environment.free_port())
         )
