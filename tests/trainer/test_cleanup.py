@@ -96,6 +96,41 @@ def test_what_others_wrote_stays(workdir: Workdir) -> None:
     assert workdir.files() == before
 
 
+def test_what_endpoints_answered_to_the_job_goes_and_nothing_else_of_answers(workdir: Workdir) -> None:
+    workdir.write("answers/notes.txt")
+    workdir.write("answers/tiny/math/notes.txt")
+    workdir.write("answers/tiny/math/teacher-mine/log.jsonl")
+    workdir.write(f"answers/other/math/teacher-{A[:16]}/log.jsonl")
+    before = workdir.files()
+    workdir.finished("tiny", "curate/math", A)
+    logs = [f"tiny/math/judge-{C[:16]}", f"tiny/math/teacher-{A[:16]}", f"tiny/science/teacher-{B[:16]}"]
+    for log in logs:
+        workdir.write(f"answers/{log}/0.jsonl")
+        workdir.write(f"answers/{log}/deep/1.jsonl")
+    removed = [folder.relative_to(workdir.root).as_posix() for folder in remove_outputs(workdir.root, "tiny")]
+    assert removed[1:] == [f"answers/{log}" for log in logs]
+    assert workdir.files() == before
+    assert not (workdir.root / "answers/tiny/science").exists()
+
+
+def test_answers_alone_go_with_their_folder(workdir: Workdir) -> None:
+    workdir.write(f"answers/tiny/math/teacher-{A[:16]}/0.jsonl")
+    remove_outputs(workdir.root, "tiny")
+    assert not workdir.root.exists()
+
+
+@pytest.mark.parametrize(
+    "link", ["answers", "answers/tiny", "answers/tiny/math", f"answers/tiny/math/teacher-{A[:16]}"]
+)
+def test_answers_behind_a_link_stay(workdir: Workdir, tmp_path: Path, link: str) -> None:
+    elsewhere = Workdir(tmp_path / "elsewhere")
+    elsewhere.write(f"answers/tiny/math/teacher-{A[:16]}/0.jsonl")
+    (workdir.root / link).parent.mkdir(parents=True, exist_ok=True)
+    (workdir.root / link).symlink_to(elsewhere.root / link, target_is_directory=True)
+    assert remove_outputs(workdir.root, "tiny") == []
+    assert elsewhere.files() == {f"answers/tiny/math/teacher-{A[:16]}/0.jsonl"}
+
+
 def test_two_jobs_at_one_output_each_keep_their_own(workdir: Workdir) -> None:
     done = workdir.finished("tiny", "train/math", A)
     begun = new_folder(config_of("other", "train/math", A, attempt=2), workdir.workspace)

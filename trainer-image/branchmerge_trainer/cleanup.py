@@ -2,7 +2,7 @@
 
 The job is named by `BRANCHMERGE_JOB`. A folder is the job's where its lineage says so and it lies where that lineage
 belongs; so data and models of the user, outputs that another job has made in the same workspace, and whatever somebody
-put beside them stay. Links are never followed.
+put beside them stay. What endpoints have answered to the job lies under its name. Links are never followed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from branchmerge_trainer.signals import StopFlag
 from branchmerge_trainer.workspace import LINEAGE_FILE, Workspace
 
 _FOLDER = re.compile(r"(?P<output>[0-9a-f]{16})(?P<rest>\.work|\.new-[0-9]+)?")
+_ANSWERS = re.compile(r"[a-z]+-[0-9a-f]{16}")
 _REMOVED = ".new-0"
 """What an output is called while it is removed: as unfinished as those of attempts, which count from 1."""
 
@@ -35,15 +36,19 @@ def main() -> int:
 
 
 def remove_outputs(root: Path, job: str) -> list[Path]:
-    """Remove the outputs and the unfinished work of `job` from the workspace at `root`; what was removed.
+    """Remove outputs, unfinished work and logged answers of `job` from the workspace at `root`; what was removed.
 
     A kill at any moment leaves what the next call removes, and never an output that looks complete and is not.
     """
-    stages = root / "stages"
-    folders = _folders_of(job, stages)
-    for folder in folders:
+    stages, answers = root / "stages", root / "answers"
+    outputs, logs = _folders_of(job, stages), _answers_of(job, answers)
+    for folder in outputs:
         _remove(folder)
         _remove_empty(folder.parent, stages)
+    for folder in logs:
+        shutil.rmtree(folder)
+        _remove_empty(folder.parent, answers)
+    folders = [*outputs, *logs]
     if folders and root.stat().st_uid == os.getuid():  # else the administrator made it, and other jobs may need it
         _remove_empty(root, root)
     return folders
@@ -70,6 +75,18 @@ def _folders_of(job: str, stages: Path) -> list[Path]:
         silent = [folder for folder in group if alone and folder not in owners]
         found += [*silent, *(folder for folder, owner in owners.items() if owner == job)]
     return found
+
+
+def _answers_of(job: str, answers: Path) -> list[Path]:
+    """The folders `<job>/<branch>/<who>-<digest>` of what endpoints have said; see `core.naming.answers_folder`."""
+    branches = [] if answers.is_symlink() else _subfolders(answers / job)
+    return [folder for branch in branches for folder in _subfolders(branch) if _ANSWERS.fullmatch(folder.name)]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.is_symlink()]
 
 
 def _groups(stages: Path) -> Iterator[list[Path]]:
