@@ -113,6 +113,7 @@ class Asker:
                 await self._budget.release(most)
 
     async def _tried(self, request: Request) -> Failure | None:
+        answers_before = self._health.answers
         for tries in count(1):
             await self._pace.take(request)
             try:
@@ -128,7 +129,7 @@ class Asker:
                 if is_last or fault.usage.tokens:
                     self._note_failure(request, failure, fault.usage)
                 if is_last:
-                    self._health.gave_up(failure)
+                    self._health.gave_up(failure, answers_before)
                     return failure
                 if fault.after is not None:
                     self._pace.pause(fault.after)

@@ -21,10 +21,16 @@ class Health:
         self._field = field
         self._has_answered = has_answered
         self._has_accepted = False
+        self._answers = 0
         self._refusals = 0
         self._given_up = 0
         self._failure = Failure("")
         """The last one."""
+
+    @property
+    def answers(self) -> int:
+        """So far; to be told of a request that fails as of its beginning."""
+        return self._answers
 
     def accepted(self) -> None:
         """The endpoint began to answer a request."""
@@ -34,6 +40,7 @@ class Health:
     def answered(self) -> None:
         """The endpoint answered a request."""
         self._has_answered = True
+        self._answers += 1
         self._given_up = 0
 
     def refused(self, status: int, said: str) -> None:
@@ -53,8 +60,13 @@ class Health:
                 f"give it what it takes: see {self._field}.model, the limits on tokens, and the prompts"
             )
 
-    def gave_up(self, failure: Failure) -> None:
-        """All tries of a request have failed. Raises TransientError where those of many others have, too."""
+    def gave_up(self, failure: Failure, answers_before: int) -> None:
+        """All tries of a request have failed. Raises TransientError where those of many others have, too.
+
+        Only requests count that began after the last answer: once the others are answered, those that fail are alone.
+        """
+        if answers_before < self._answers:
+            return
         self._given_up += 1
         self._failure = failure
         if self._given_up >= max(_REFUSALS, self._endpoint.limits.concurrency):
