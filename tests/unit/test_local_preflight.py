@@ -11,12 +11,15 @@ import pytest
 import yaml
 
 from branchmerge.api.errors import InputError
+from branchmerge.api.evaluation import Suite
 from branchmerge.local.fields import cluster_only
 from branchmerge.local.jobfile import load_job
 from branchmerge.local.machine import Machine
 from branchmerge.local.models import model_facts
 from branchmerge.local.preflight import input_problems, machine_problems, prepare_folder
 from branchmerge.local.problems import lines_of
+from branchmerge.local.rows import suite_problem
+from curations import TEACHER, curations_supported  # noqa: F401 - a fixture
 from jobfolder import make_folder, question, write_rows
 
 DATA, SUITE, MODEL = "path: data/math.jsonl", "path: eval/house.jsonl", "model: student"
@@ -236,6 +239,68 @@ def test_one_line_for_a_mistake(tmp_path: Path, damage: Damage, line: str, said:
     assert said in problems[0]
     number = int(problems[0].removeprefix(f"{file}:").partition(":")[0])
     assert line in file.read_text().splitlines()[number - 1]
+
+
+PROMPTS = {"sources": [{"prompts": {"path": "data/prompts.jsonl"}}]}
+BY_NUMBER = {"verify": {"method": "exact"}}
+PATTERN = {"verify": {"method": "regex", "pattern": "A|B"}}
+GROUP = {"verify": {"method": "regex", "pattern": "(A|B)", "reference": "letter"}}
+CODE = {"verify": {"method": "code", "tests": "cases"}}
+
+
+@pytest.mark.usefixtures("curations_supported")
+@pytest.mark.parametrize(
+    ("data", "row", "said"),
+    [
+        pytest.param(PROMPTS, {"prompt": "1 + 1?"}, None, id="prompts"),
+        pytest.param(PROMPTS, {"prompt": [{"role": "user", "content": "1 + 1?"}]}, None, id="prompts as messages"),
+        pytest.param(PROMPTS, {"question": "?"}, "has no column 'prompt': it has 'question': set prompts.column"),
+        pytest.param(PROMPTS, {"prompt": " "}, "column 'prompt' is neither a text nor a list of {role, content}"),
+        pytest.param(PROMPTS, {"prompt": []}, "column 'prompt' is neither a text nor a list", id="no messages"),
+        pytest.param(PROMPTS | BY_NUMBER, {"prompt": "?", "answer": "2"}, None, id="prompts with answers"),
+        pytest.param(
+            PROMPTS | BY_NUMBER, {"prompt": "?"}, "has no column 'answer': it has 'prompt': set the columns of verify"
+        ),
+        pytest.param(PROMPTS | PATTERN, {"prompt": "?"}, None, id="a pattern alone needs no reference"),
+        pytest.param(PROMPTS | GROUP, {"prompt": "?"}, "has no column 'letter'", id="a pattern that is compared"),
+        pytest.param(PROMPTS | CODE, {"prompt": "?", "answer": "2"}, "has no column 'cases'", id="no tests"),
+    ],
+)
+def test_prompts_are_looked_at_as_rows_are(
+    tmp_path: Path, data: dict[str, Any], row: dict[str, Any], said: str | None
+) -> None:
+    make_folder(tmp_path, {"teacher": TEACHER})
+    rows("data/prompts.jsonl", row)(tmp_path)
+    edit_spec(lambda spec: spec["branches"][0].update(data=data))(tmp_path)
+    problems = problems_of(tmp_path)
+    assert len(problems) == (said is not None), problems
+    assert said is None or f"spec.branches[0].data.sources[0]: {tmp_path}/data/prompts.jsonl:1: {said}" in problems[0]
+
+
+@pytest.mark.usefixtures("curations_supported")
+def test_prompts_that_are_not_there_are_named_by_their_field(tmp_path: Path) -> None:
+    make_folder(tmp_path, {"teacher": TEACHER})
+    edit_spec(lambda spec: spec["branches"][0].update(data=PROMPTS))(tmp_path)
+    (problem,) = problems_of(tmp_path)
+    assert "spec.branches[0].data.sources[0].prompts.path: 'data/prompts.jsonl' is not there" in problem
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        pytest.param({"id": "1", "prompt": "?", "tests": {"inputs": ["1"], "outputs": ["2"]}}, None, id="with tests"),
+        pytest.param({"id": "1", "prompt": "?", "tests": "[]", "answer": "x"}, None, id="tests as text"),
+        pytest.param({"id": "1", "prompt": "?", "answer": "x"}, "'tests' is None: write the tests that", id="without"),
+        pytest.param({"prompt": "?", "tests": "[]"}, "'id' is None", id="without an id"),
+    ],
+)
+def test_a_suite_of_code_has_tests(tmp_path: Path, row: dict[str, Any], said: str | None) -> None:
+    make_folder(tmp_path)
+    rows("eval/house.jsonl", row)(tmp_path)
+    suite = Suite(name="house", path="eval/house.jsonl", method="code")
+    problem = suite_problem(tmp_path / "eval/house.jsonl", suite)
+    assert (problem is None) == (said is None)
+    assert said is None or said in str(problem)
 
 
 @pytest.mark.parametrize(

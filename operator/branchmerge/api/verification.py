@@ -115,6 +115,19 @@ class Verify(SpecModel):
             raise ValueError(_RATES_IN_ORDER.message)
         return self
 
+    @property
+    def needed_columns(self) -> tuple[str, ...]:
+        """Columns that a row must have to be judged."""
+        match self.method:
+            case VerifyMethod.MATH | VerifyMethod.CHOICE | VerifyMethod.EXACT:
+                return (self.reference,)
+            case VerifyMethod.CODE:
+                return (self.tests,)
+            case VerifyMethod.REGEX if re.compile(self.pattern or "").groups:
+                return (self.reference,)
+            case _:
+                return ()
+
 
 class SelectStrategy(Choice):
     """Which of a prompt's answers are kept."""

@@ -92,8 +92,8 @@ def _student_problems(spec: Spec, inputs: Path) -> Iterator[str]:
 def _data_problems(spec: Spec, inputs: Path) -> Iterator[str]:
     for number, branch in enumerate(spec.branches):
         for index, source in enumerate(branch.data.sources):
-            path = None if source.path is None else local_path(source.path, inputs)
-            problem = None if path is None else data_problem(path, source.resolved_columns)
+            path = None if source.file is None else local_path(source.file, inputs)
+            problem = None if path is None else data_problem(path, source, branch.data.verify)
             if problem:
                 yield f"{source_field(number, index)}: {problem}"
 
