@@ -1,6 +1,7 @@
 """An operator that watches one namespace, and jobs in it whose stages compute nothing."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from localcluster.topology import GPU_RESOURCE, POOL_LABEL
 from localcluster.waiting import until
 
 LEASE_SECONDS = 12
+EVENTS_SECONDS = 1
 SMALL = {"cpu": "10m", "memory": "64Mi"}
 ON_GPU_NODES = {"tolerations": [{"key": GPU_RESOURCE, "operator": "Exists"}]}
 Quick = Mapping[str, Mapping[str, Any]]
@@ -197,7 +199,14 @@ class Bench:
         )
 
     def events(self, name: str) -> list[tuple[str, str]]:
-        """(reason, note) of a job's events, oldest first."""
+        """(reason, note) of a job's events, oldest first; they follow the status that they tell of within a moment."""
+        told = self._events(name)
+        while True:
+            time.sleep(EVENTS_SECONDS)
+            if told == (told := self._events(name)):
+                return told
+
+    def _events(self, name: str) -> list[tuple[str, str]]:
         found = self.kubectl.find("events.events.k8s.io", self.namespace)
         ours = [each for each in found if each["regarding"].get("name") == name]
         return [(each["reason"], each["note"]) for each in sorted(ours, key=lambda each: str(each["eventTime"]))]
