@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from branchmerge.api.resource import Spec
+from branchmerge.api.stage import StageKind
+from branchmerge.cli.asking import asked
 from branchmerge.cli.console import output
 from branchmerge.cli.inputs import resolve_inputs
 from branchmerge.cli.options import JobPath, WorkspaceOption
@@ -37,6 +39,8 @@ def plan(file: JobPath, workspace: WorkspaceOption = None) -> None:
     console.print(_table(found))
     console.print()
     console.print(_price(found), markup=False)
+    for line in asked(opening.job.spec, opening.file.inputs, _curated(found)):
+        console.print(line, markup=False)
     for line in _gains(opening.job.spec, opening.file.inputs):
         console.print(line, markup=False)
 
@@ -76,6 +80,12 @@ def _price(found: Sequence[Estimate]) -> str:
     rest = "" if len(known) == len(costly) else f" for the {len(known)} that have run before"
     gpu_hours = f", {hours:.1f} GPU-hours" if hours else ""
     return f"{text}; by their last times {duration(seconds)} one after the other{gpu_hours}{rest}"
+
+
+def _curated(found: Sequence[Estimate]) -> frozenset[str]:
+    """Branches whose curation would run."""
+    prefix = f"{StageKind.CURATE}/"
+    return frozenset(each.stage.removeprefix(prefix) for each in found if each.costs and each.stage.startswith(prefix))
 
 
 def _gains(spec: Spec, inputs: Path) -> list[str]:
