@@ -105,6 +105,7 @@ def test_suites_are_scored_with_intervals_and_every_answer_is_kept(evaluate: Eva
         "completion": "<think>a</think>98",
         "tokens": 6,
         "truncated": False,
+        "reason": "wrong answer",
     }
     figures = outcome.result.figures
     assert (figures["questions"], figures["truncated"]) == (18, 0)

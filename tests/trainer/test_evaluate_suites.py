@@ -11,6 +11,7 @@ import pytest
 from branchmerge.api.errors import InputError
 from branchmerge.api.evaluation import Suite
 from branchmerge_trainer.evaluate.suites import Question, read_questions
+from branchmerge_trainer.verify.coding import Case, CodeTests
 from branchmerge_trainer.workspace import Workspace
 
 GOOD = {"id": "1", "prompt": "6*7=", "answer": "42"}
@@ -108,7 +109,9 @@ def test_a_bad_row_is_named_with_file_and_fix(tmp_path: Path, row: Any, method: 
     ("row", "message"),
     [
         pytest.param(CHOICE | {"answer": "C"}, "'answer' is 'C': write one letter, A to B", id="no such choice"),
-        pytest.param(CHOICE | {"answer": "Mars"}, "'answer' is 'Mars': write one letter, A to B", id="text, no letter"),
+        pytest.param(
+            CHOICE | {"answer": "Pluto"}, "'answer' is 'Pluto': write one letter, A to B", id="no choice's text"
+        ),
         pytest.param(CHOICE | {"choices": ["Mars"]}, "has 1 choices: write 2 to 26", id="a single choice"),
         pytest.param(CHOICE | {"choices": [1, 2]}, "'choices' is [1, 2]: write a list of texts", id="numbers"),
         pytest.param(
@@ -120,6 +123,34 @@ def test_a_bad_choice_is_named(tmp_path: Path, row: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
         read(tmp_path, row, method="choice")
     assert message in str(caught.value)
+
+
+CODE = {"id": "1", "prompt": "Double it.", "tests": {"inputs": ["1\n"], "outputs": ["2\n"]}}
+
+
+def test_a_question_of_code_has_tests_for_an_answer(tmp_path: Path) -> None:
+    (question,) = read(tmp_path, CODE, method="code")
+    assert question.answer == ""
+    assert question.tests == CodeTests((Case("1\n", ("2\n",)),), None)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        pytest.param(without(CODE, "tests"), "row 1: 'tests' is missing: write the tests", id="no tests"),
+        pytest.param(CODE | {"tests": "["}, "row 1: 'tests' is '[', which is no JSON", id="no JSON"),
+        pytest.param(CODE | {"tests": []}, "row 1: 'tests' holds no test: add one", id="an empty list"),
+    ],
+)
+def test_bad_tests_are_named(tmp_path: Path, row: Any, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, row, method="code")
+    assert message in str(caught.value)
+
+
+def test_the_text_of_a_choice_is_as_good_a_reference_as_its_letter(tmp_path: Path) -> None:
+    (question,) = read(tmp_path, CHOICE | {"answer": "Mars"}, method="choice")
+    assert question.answer == "B"
 
 
 def test_two_system_prompts_are_refused(tmp_path: Path) -> None:

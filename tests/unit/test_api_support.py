@@ -75,11 +75,7 @@ LINEAR = [step("linear")]
             ["not supported yet: spec.evaluation.engine: vllm (use transformers)"],
             id="another engine",
         ),
-        pytest.param(
-            {"spec.evaluation.suites.0.method": "code"},
-            ["not supported yet: spec.evaluation.suites[0].method: code (use exact, choice or math)"],
-            id="code that is run",
-        ),
+        pytest.param({"spec.evaluation.suites.0.method": "code"}, [], id="code that is run"),
         pytest.param({"spec.evaluation": REMOVED}, [], id="no evaluation"),
     ],
 )

@@ -8,7 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from branchmerge.api.base import SpecModel
 from branchmerge.api.data import DataSpec
-from branchmerge.api.evaluation import Engine, Evaluation, ScoreMethod
+from branchmerge.api.evaluation import Engine, Evaluation
 from branchmerge.api.resource import Spec
 from branchmerge.api.training import Overlong
 
@@ -65,5 +65,3 @@ def _evaluation_fields(evaluation: Evaluation) -> Iterator[str]:
     for index, suite in enumerate(evaluation.suites):
         if suite.builtin is not None:
             yield f"evaluation.suites[{index}].builtin (use path)"
-        if suite.method is ScoreMethod.CODE:
-            yield f"evaluation.suites[{index}].method: code (use exact, choice or math)"

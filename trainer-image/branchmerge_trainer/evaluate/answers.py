@@ -32,6 +32,8 @@ class Answer:
     """Generated, end-of-turn included."""
     truncated: bool
     """Whether `maxTokens` ended it."""
+    reason: str | None = None
+    """Why it is not correct; None where it is."""
 
 
 def write_answers(folder: Path, suite: str, answers: Iterable[Answer]) -> None:

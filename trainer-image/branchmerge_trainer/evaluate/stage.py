@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from branchmerge.api.errors import InputError
-from branchmerge.api.evaluation import Engine, ScoreMethod, Suite
+from branchmerge.api.evaluation import Engine, Suite
 from branchmerge.api.stage import EvaluateTask, Score
 from branchmerge_trainer.evaluate.answers import FOLDER, Answer, correctness, write_answers
 from branchmerge_trainer.evaluate.batches import Draw, plan_batches
 from branchmerge_trainer.evaluate.engine import Completion, TransformersEngine
-from branchmerge_trainer.evaluate.math_judge import MathJudge
+from branchmerge_trainer.evaluate.judging import Completed, Judges, open_judges
 from branchmerge_trainer.evaluate.resume import BatchLog, FinishedBatch
-from branchmerge_trainer.evaluate.scoring import NO_ANSWER, Verdict, final_text, score_choice, score_exact
 from branchmerge_trainer.evaluate.statistics import pass_at_1
 from branchmerge_trainer.evaluate.suites import Question, read_questions
 from branchmerge_trainer.models import check_files, model_folder
 from branchmerge_trainer.runtime import Findings, StageContext
+from branchmerge_trainer.verify.verdict import Verdict
 
 METRIC = "pass@1"
 
@@ -26,18 +26,18 @@ METRIC = "pass@1"
 def run(task: EvaluateTask, context: StageContext, folder: Path) -> Findings:
     """Write `answers/<suite>.jsonl` for each suite. Batches that an earlier attempt finished are not drawn again.
 
-    Raises InputError for a suite that cannot be read, before the model is loaded.
+    Raises InputError for a suite that cannot be read, or whose code cannot be isolated, before the model is loaded.
     """
     if task.engine is not Engine.TRANSFORMERS:
         raise InputError(f"evaluation.engine: {task.engine}: not supported yet: use transformers")
     context.progress.phase("reading suites")
     suites = [(suite, read_questions(suite, context.workspace)) for suite in task.suites]
-    context.progress.phase("loading model")
-    model = model_folder(task.model, context.workspace)
-    check_files(model, task.model.name)
-    engine = TransformersEngine(model)
-    with MathJudge() as judge:
-        evaluation = _Evaluation(task.seed, context, engine, judge, sum(len(q) * suite.samples for suite, q in suites))
+    with open_judges(task.suites) as judges:
+        context.progress.phase("loading model")
+        model = model_folder(task.model, context.workspace)
+        check_files(model, task.model.name)
+        engine = TransformersEngine(model)
+        evaluation = _Evaluation(task.seed, context, engine, judges, sum(len(q) * suite.samples for suite, q in suites))
         finished = {suite.name: evaluation.answer(suite, questions) for suite, questions in suites}
     scores = []
     for suite, questions in suites:
@@ -51,12 +51,12 @@ class _Evaluation:
     """Answers suite after suite, counting answers over all of them."""
 
     def __init__(
-        self, seed: int, context: StageContext, engine: TransformersEngine, judge: MathJudge, answers: int
+        self, seed: int, context: StageContext, engine: TransformersEngine, judges: Judges, answers: int
     ) -> None:
         self._seed = seed
         self._context = context
         self._engine = engine
-        self._judge = judge
+        self._judges = judges
         self._steps = answers
         self._done = 0
 
@@ -90,32 +90,24 @@ class _Evaluation:
             lambda tokens: self._context.progress.advance(self._done, tokens=tokens),
         )
         seconds = time.monotonic() - started
-        answers = [self._judged(*pair, suite) for pair in zip(batch, completions, strict=True)]
+        pairs = list(zip(batch, completions, strict=True))
+        verdicts = self._judges.judge(suite, [Completed(draw.question, draw.prompt, one.text) for draw, one in pairs])
+        answers = [_answer(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
         return FinishedBatch(index, seconds, answers)
 
-    def _judged(self, draw: Draw, completion: Completion, suite: Suite) -> Answer:
-        text = final_text(draw.prompt, completion.text)
-        verdict = NO_ANSWER if text is None else self._verdict(text, draw.question, suite)
-        return Answer(
-            id=draw.question.id,
-            sample=draw.sample,
-            seed=draw.seed,
-            correct=int(verdict.correct),
-            prediction=verdict.prediction,
-            completion=completion.text,
-            tokens=completion.tokens,
-            truncated=completion.truncated,
-        )
 
-    def _verdict(self, text: str, question: Question, suite: Suite) -> Verdict:
-        match suite.method:
-            case ScoreMethod.EXACT:
-                return score_exact(text, question.answer)
-            case ScoreMethod.CHOICE:
-                return score_choice(text, question.answer, question.choices)
-            case ScoreMethod.MATH:
-                return self._judge.judge(text, question.answer)
-        raise InputError(f"suite {suite.name}: method {suite.method}: not supported yet: use exact, choice or math")
+def _answer(draw: Draw, completion: Completion, verdict: Verdict) -> Answer:
+    return Answer(
+        id=draw.question.id,
+        sample=draw.sample,
+        seed=draw.seed,
+        correct=int(verdict.correct),
+        prediction=verdict.prediction,
+        completion=completion.text,
+        tokens=completion.tokens,
+        truncated=completion.truncated,
+        reason=verdict.reason,
+    )
 
 
 def _answers(finished: FinishedBatch | None, batch: Sequence[Draw]) -> bool:

@@ -1,4 +1,4 @@
-"""The questions of a suite: rows of `{id, prompt or messages, answer, choices?}`."""
+"""The questions of a suite: rows of `{id, prompt or messages, answer, choices?}`, of code with `tests` for `answer`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from branchmerge.api.errors import InputError
 from branchmerge.api.evaluation import ScoreMethod, Suite
 from branchmerge_trainer.curate.rows import Message, RowError, message_of
 from branchmerge_trainer.curate.sources import read_rows
+from branchmerge_trainer.verify.coding import CodeTests, CodeTestsError, tests_of
+from branchmerge_trainer.verify.text import reference_letter
 from branchmerge_trainer.workspace import Workspace
 
 
@@ -23,8 +25,10 @@ class Question:
     messages: tuple[Message, ...]
     """System prompt and choices included."""
     answer: str
-    """The reference; of a `choice` suite a letter."""
+    """The reference; of a `choice` suite a letter, of a suite of code empty."""
     choices: tuple[str, ...] = ()
+    tests: CodeTests | None = None
+    """Of a suite of code."""
 
 
 def read_questions(suite: Suite, workspace: Workspace) -> list[Question]:
@@ -51,10 +55,22 @@ def read_questions(suite: Suite, workspace: Workspace) -> list[Question]:
 
 def _question(row: Mapping[str, Any], suite: Suite) -> Question:
     choices = _choices(row, suite)
+    id_, messages = _text(row, "id"), tuple(_asked(row, suite, choices))
+    if suite.runs_code:
+        return Question(id_, messages, "", tests=_tests(row))
     answer = _text(row, "answer")
     if suite.method is ScoreMethod.CHOICE:
         answer = _letter(answer, choices)
-    return Question(_text(row, "id"), tuple(_asked(row, suite, choices)), answer, choices)
+    return Question(id_, messages, answer, choices)
+
+
+def _tests(row: Mapping[str, Any]) -> CodeTests:
+    if row.get("tests") is None:
+        raise RowError("'tests' is missing: write the tests that an answer must pass")
+    try:
+        return tests_of(row["tests"], row)
+    except CodeTestsError as error:
+        raise RowError(f"'tests' {error}") from None
 
 
 def _asked(row: Mapping[str, Any], suite: Suite, choices: tuple[str, ...]) -> list[Message]:
@@ -102,11 +118,10 @@ def _listed(choices: tuple[str, ...]) -> str:
 
 
 def _letter(answer: str, choices: tuple[str, ...]) -> str:
-    letters = ascii_uppercase[: len(choices)] if choices else ascii_uppercase
-    letter = answer.strip().upper()
-    if len(letter) != 1 or letter not in letters:
-        raise RowError(f"'answer' is {answer!r}: write one letter, {letters[0]} to {letters[-1]}")
-    return letter
+    try:
+        return reference_letter(answer, choices)
+    except ValueError as error:
+        raise RowError(f"'answer' {error}") from None
 
 
 def _text(row: Mapping[str, Any], column: str) -> str:

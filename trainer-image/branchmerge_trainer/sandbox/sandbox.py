@@ -60,7 +60,7 @@ class Sandbox:
         """Start it.
 
         Args:
-            limits: of each program.
+            limits: of each program that has none of its own.
             workers: how many programs run at the same time.
             allow_unsandboxed: run programs even where the kernel cannot isolate them, under limits only.
 
@@ -91,14 +91,14 @@ class Sandbox:
         for zygote in self._zygotes:
             zygote.stop()
 
-    def run(self, program: Program) -> Run:
-        """Run a program to its end; waits for its turn where all workers are busy.
+    def run(self, program: Program, limits: Limits | None = None) -> Run:
+        """Run a program to its end, within limits of its own or the usual ones; waits where all workers are busy.
 
         Raises:
             SandboxError: the kernel refused to isolate it, so it was not run.
         """
         with self._worker() as zygote:
-            return zygote.run(program, self._limits)
+            return zygote.run(program, limits or self._limits)
 
     @contextmanager
     def _worker(self) -> Iterator[_Zygote]:

@@ -1,4 +1,4 @@
-"""Which part of a completion counts, and when it is right."""
+"""Which part of a completion counts, and when it is right: exact answers, letters, patterns, mathematics."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from multiprocessing.context import SpawnProcess
 import psutil
 import pytest
 
-from branchmerge_trainer.evaluate.math_judge import MathJudge, last_boxed
-from branchmerge_trainer.evaluate.scoring import NO_ANSWER, Verdict, final_text, score_choice, score_exact
+from branchmerge_trainer.verify.judge_process import JudgeProcesses
+from branchmerge_trainer.verify.math_judge import MathJudge, last_boxed
+from branchmerge_trainer.verify.text import final_text, reference_letter, score_choice, score_exact, score_regex
+from branchmerge_trainer.verify.verdict import Reason, Verdict
 
 PLANETS = ("Mercury", "Venus", "Earth", "Mars")
 
@@ -76,11 +78,50 @@ def test_an_exact_answer_is_equal_but_for_white_space_around_it(text: str, corre
     ],
 )
 def test_the_letter_that_an_answer_settles_on(text: str, letter: str | None) -> None:
-    assert score_choice(text, "B", PLANETS) == Verdict(letter == "B", letter)
+    verdict = score_choice(text, "B", PLANETS)
+    assert verdict.prediction == letter
+    assert verdict.reason == (None if letter == "B" else Reason.NO_ANSWER if letter is None else Reason.WRONG)
 
 
 def test_without_choices_every_letter_is_possible() -> None:
     assert score_choice("The answer is J", "J").correct
+
+
+@pytest.mark.parametrize(
+    ("answer", "choices", "letter"),
+    [("B", (), "B"), (" b ", PLANETS, "B"), ("Mars", PLANETS, "D"), ("mars.", PLANETS, "D")],
+)
+def test_the_letter_that_a_reference_names(answer: str, choices: tuple[str, ...], letter: str) -> None:
+    assert reference_letter(answer, choices) == letter
+
+
+@pytest.mark.parametrize(("answer", "choices"), [("E", PLANETS), ("Pluto", PLANETS), ("42", ()), ("", PLANETS)])
+def test_a_reference_that_names_no_letter_is_refused(answer: str, choices: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="write one letter, A to"):
+        reference_letter(answer, choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "answer", "reason", "prediction"),
+    [
+        pytest.param("yes", "yes|no", None, None, "yes", id="a match of the whole text"),
+        pytest.param(" yes\n", "yes|no", None, None, "yes", id="white space around it"),
+        pytest.param("yes, sir", "yes|no", None, Reason.NO_ANSWER, None, id="only a part matches"),
+        pytest.param("I say: 42.", r".*?(\d+)\.", "42", None, "42", id="what a group holds is the answer"),
+        pytest.param("I say: 41.", r".*?(\d+)\.", "42", Reason.WRONG, "41", id="a group that holds another"),
+        pytest.param("a\nb\n#### 7", r".*#### (-?\d+)", "7", None, "7", id="over several lines"),
+        pytest.param("no number", r".*?(\d+)\.", "42", Reason.NO_ANSWER, None, id="no match"),
+        pytest.param("", ".+", None, Reason.NO_ANSWER, None, id="nothing"),
+    ],
+)
+def test_a_pattern(text: str, pattern: str, answer: str | None, reason: Reason | None, prediction: str | None) -> None:
+    assert score_regex(text, pattern, answer) == Verdict(reason, prediction)
+
+
+def test_a_pattern_that_never_ends_is_given_up() -> None:
+    with JudgeProcesses(score_regex, int, seconds=1) as judges:
+        assert judges.judge("a" * 40 + "!", "(?:a+)+", None).reason is Reason.TIMED_OUT
+        assert judges.judge("aaa", "(?:a+)+", None).correct
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +150,45 @@ def judge() -> Iterator[MathJudge]:
         pytest.param("\\boxed{Tuesday}", "Tuesday", True, id="words"),
         pytest.param("\\boxed{Monday}", "Tuesday", False, id="other words"),
         pytest.param("\\boxed{42", "42", True, id="a box that is not closed"),
+        pytest.param("\\boxed{[0,1)}", "[0, 1)", True, id="a half-open interval"),
+        pytest.param("\\boxed{[0,1)}", "[0,1]", False, id="an interval that is closed instead"),
+        pytest.param("\\boxed{(-\\infty,2]}", "\\left(-\\infty, 2\\right]", True, id="an interval without end"),
+        pytest.param("\\boxed{x\\in[1,3]}", "[1,3]", True, id="an interval that x lies in"),
+        pytest.param(
+            "\\boxed{(1,\\infty)\\cup(-\\infty,-1)}", "(-\\infty,-1)\\cup(1,\\infty)", True, id="a union of intervals"
+        ),
+        pytest.param("\\boxed{5\\text{ cm}}", "5", True, id="a unit that the reference lacks"),
+        pytest.param("\\boxed{5}", "5\\text{ cm}", True, id="a unit that the answer lacks"),
+        pytest.param("\\boxed{5\\,\\mathrm{cm}}", "5 \\text{ cm}", True, id="a unit written otherwise"),
+        pytest.param("\\boxed{12\\text{ km/h}}", "12", True, id="a unit with a slash"),
+        pytest.param("\\boxed{120\\text{ m}^2}", "120", True, id="a squared unit"),
+        pytest.param("\\boxed{6\\text{ cm}}", "5\\text{ cm}", False, id="a number that is wrong in its unit"),
+        pytest.param("\\boxed{90^\\circ}", "90", True, id="degrees"),
+        pytest.param("\\boxed{\\$18}", "18", True, id="money"),
+        pytest.param("\\boxed{1,234.50}", "1234.5", True, id="a thousands separator and a decimal"),
+        pytest.param("\\boxed{50\\%}", "0.5", True, id="a percentage and a fraction"),
+        pytest.param("\\boxed{0.333}", "\\frac{1}{3}", False, id="a rounded number is another"),
+        pytest.param("\\boxed{3.14}", "\\pi", False, id="a rounded pi is another"),
+        pytest.param("\\boxed{1\\frac{1}{2}}", "1.5", True, id="a mixed number"),
+        pytest.param("\\boxed{-\\dfrac{3}{4}}", "-0.75", True, id="a negative fraction"),
+        pytest.param("\\boxed{10!}", "3628800", True, id="a factorial"),
+        pytest.param("\\boxed{\\log_2 8}", "3", True, id="a logarithm"),
+        pytest.param("\\boxed{\\{1,2,3\\}}", "\\{3,2,1\\}", True, id="a set"),
+        pytest.param("\\boxed{1,2}", "1,2,3", False, id="a solution is missing"),
+        pytest.param("\\boxed{5 \\text{ or } 7}", "5, 7", True, id="one or the other"),
+        pytest.param("\\boxed{x=\\pm 2}", "\\pm 2", True, id="plus or minus"),
+        pytest.param("\\boxed{2+3i}", "3i+2", True, id="a complex number"),
+        pytest.param("\\boxed{y=1+2x}", "y=2x+1", True, id="a line"),
+        pytest.param(
+            "\\boxed{\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}}",
+            "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
+            True,
+            id="a matrix",
+        ),
+        pytest.param("\\boxed{\\text{no solution}}", "no solution", True, id="words in a box"),
+        pytest.param("\\boxed{\\boxed{7}}", "7", True, id="a box in a box"),
+        pytest.param("The answer is **42**.", "42", True, id="a sentence in bold"),
+        pytest.param("\\boxed{}", "0", False, id="an empty box"),
         pytest.param("no idea", "42", False, id="no expression"),
         pytest.param("", "42", False, id="nothing"),
     ],
@@ -134,10 +214,10 @@ ENDLESS = r"\boxed{9^{9^9}}"
 
 def test_the_next_answer_is_judged_whatever_the_last_one_did_to_the_judge() -> None:
     with MathJudge(seconds=3) as judge:
-        assert judge.judge(ENDLESS, "1") == NO_ANSWER, "it took too long"
+        assert judge.judge(ENDLESS, "1").reason is Reason.TIMED_OUT
         assert judge.judge("1", "1").correct
         threading.Timer(0.3, process_of(judge).kill).start()
-        assert judge.judge(ENDLESS, "1") == NO_ANSWER, "the judge died over it"
+        assert judge.judge(ENDLESS, "1").reason is Reason.CRASHED, "the judge died over it"
         assert judge.judge("1", "1").correct
         process_of(judge).kill()
         process_of(judge).join()
@@ -145,17 +225,18 @@ def test_the_next_answer_is_judged_whatever_the_last_one_did_to_the_judge() -> N
 
 
 def process_of(judge: MathJudge) -> SpawnProcess:
-    assert judge._process is not None
-    return judge._process
+    process = judge._processes[0]._process
+    assert process is not None
+    return process
 
 
 def test_the_judge_does_not_outlive_its_parent() -> None:
     script = (
         "import time\n"
-        "from branchmerge_trainer.evaluate.math_judge import MathJudge\n"
+        "from branchmerge_trainer.verify.math_judge import MathJudge\n"
         "judge = MathJudge()\n"
         "judge.judge('1', '1')\n"
-        "print(judge._process.pid, flush=True)\n"
+        "print(judge._processes[0]._process.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:

@@ -1,24 +1,13 @@
-"""Whether a completion is right: what of it counts, and the comparison for exact answers and for letters."""
+"""Whether a completion is right: what of it counts, and the comparison for exact answers, letters and patterns."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from string import ascii_uppercase
 
+from branchmerge_trainer.verify.verdict import NO_ANSWER, Verdict, compared
+
 THINK, END_THINK = "<think>", "</think>"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How one completion was judged."""
-
-    correct: bool
-    prediction: str | None
-    """What was compared with the reference; None where the completion holds no answer."""
-
-
-NO_ANSWER = Verdict(correct=False, prediction=None)
 
 
 def final_text(prompt: str, completion: str) -> str | None:
@@ -34,13 +23,43 @@ def final_text(prompt: str, completion: str) -> str | None:
 
 def score_exact(text: str, answer: str) -> Verdict:
     """Equal texts, white space around them apart."""
-    return Verdict(text.strip() == answer.strip(), text.strip())
+    text = text.strip()
+    return compared(text == answer.strip(), text) if text else NO_ANSWER
+
+
+def score_regex(text: str, pattern: str, answer: str | None) -> Verdict:
+    """The whole text must match; where the pattern has a group, what it holds must equal the answer.
+
+    Python's own engine: it may take for ever, so call it where it can be given up.
+    """
+    match = re.fullmatch(pattern, text.strip(), re.DOTALL)
+    if match is None:
+        return NO_ANSWER
+    if not match.re.groups:
+        return compared(True, match[0])
+    assert answer is not None, "a pattern with a group has a reference"
+    found = (match[1] or "").strip()
+    return compared(found == answer.strip(), found)
 
 
 def score_choice(text: str, answer: str, choices: tuple[str, ...] = ()) -> Verdict:
     """Equal letters; `answer` is a capital."""
     letter = chosen_letter(text, choices)
-    return Verdict(letter == answer, letter)
+    return NO_ANSWER if letter is None else compared(letter == answer, letter)
+
+
+def reference_letter(answer: str, choices: tuple[str, ...] = ()) -> str:
+    """The capital that a reference answer names: by itself, in either case, or by the text of exactly one choice.
+
+    Raises ValueError, saying what to write, where it names none.
+    """
+    letters = ascii_uppercase[: len(choices)] if choices else ascii_uppercase
+    letter = answer.strip().upper()
+    if len(letter) == 1 and letter in letters:
+        return letter
+    if named := _choice_text(answer.strip(), choices):
+        return named
+    raise ValueError(f"is {answer!r}: write one letter, {letters[0]} to {letters[-1]}")
 
 
 def chosen_letter(text: str, choices: tuple[str, ...] = ()) -> str | None:
