@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from branchmerge.api.data import Replay
 from branchmerge.api.stage import ModelRef, Outcome, ReplaySource, StageConfig, TrainTask
 from branchmerge.api.training import Training
+from branchmerge_trainer.curate.candidates import Candidate
+from branchmerge_trainer.curate.dataset import RowsWriter
 from branchmerge_trainer.progress import ProgressReporter
 from branchmerge_trainer.runtime import StageContext, run_stage
 from branchmerge_trainer.signals import StopFlag
@@ -66,7 +68,9 @@ class Bench:
     def rows(self, branch: str, rows: Sequence[Messages]) -> None:
         folder = self.root / "rows" / branch
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "rows.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+        with RowsWriter(folder) as writer:
+            for number, row in enumerate(rows, start=1):
+                writer.add(Candidate(0, number, row))
 
     def config(
         self, name: str = "run", *, replay: tuple[float, list[str]] | None = None, attempt: int = 1, **changes: Any

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from branchmerge.api.data import DataSpec
 from branchmerge.api.stage import CurateTask, Outcome, StageConfig, StageResult
+from branchmerge_trainer.curate.dataset import read_messages
 from branchmerge_trainer.main import main
+from tinymodels import make_model, save
 
 Curate = Callable[..., tuple[int, Outcome]]
 
 CHAT = {"messages": [{"role": "user", "content": "1+1="}, {"role": "assistant", "content": "<think>1,2</think>2"}]}
 
 
-def config_for(attempt: int, **data: Any) -> StageConfig:
+def config_for(attempt: int, task: Mapping[str, Any] | None = None, **data: Any) -> StageConfig:
     return StageConfig(
         job="demo",
         stage="curate/math",
@@ -31,7 +32,7 @@ def config_for(attempt: int, **data: Any) -> StageConfig:
         attempt=attempt,
         output="stages/curate/math/ffff",
         ingredients={"kind": "curate"},
-        task=CurateTask(branch="math", data=DataSpec.model_validate(data)),
+        task=CurateTask.model_validate({"branch": "math", "data": data, **(task or {})}),
     )
 
 
@@ -54,8 +55,7 @@ def write_jsonl(path: Path, *rows: Any) -> None:
 
 
 def kept_rows(workspace: Path) -> list[Any]:
-    lines = (workspace / "stages/curate/math/ffff/rows.jsonl").read_text().splitlines()
-    return [json.loads(line)["messages"] for line in lines]
+    return list(read_messages(workspace / "stages/curate/math/ffff/rows.parquet"))
 
 
 def test_rows_of_every_format_get_one_shape_and_drops_are_counted(tmp_path: Path, curate: Curate) -> None:
@@ -86,7 +86,61 @@ def test_limits_drop_and_count(tmp_path: Path, curate: Curate) -> None:
 
     assert code == 0
     assert outcome.result is not None
-    assert outcome.result.dropped == {"too long": 1, "over maxRows": 1}
+    assert outcome.result.dropped == {"too long": 1, "over limits.maxRows": 1}
+
+
+SUITE = {"name": "aime", "path": "aime.jsonl", "method": "exact"}
+QUESTION = "How many positive integers below one hundred have exactly three divisors, one and itself among them?"
+
+
+def said(prompt: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]}
+
+
+def test_a_row_passes_one_filter_after_another_and_all_are_accounted_for(tmp_path: Path, curate: Curate) -> None:
+    save(tmp_path / "student", make_model())
+    write_jsonl(tmp_path / "aime.jsonl", {"id": "q1", "prompt": QUESTION, "answer": "4"})
+    text = " ".join(f"w{number}" for number in range(60))
+    rows = [said(f"Is {number} even?", f"<think>{number}</think>{number % 2 == 0}") for number in range(20)]
+    flawed = {
+        "no trace": said("Is 1 odd?", "Yes"),
+        "repeats a row": rows[3],
+        "nearly repeats a row": said("Copy!", f"<think>hm</think>{text} end"),
+        "holds a question of a suite": said(f"Hi! {QUESTION.lower()}", "<think>4, 9, 25, 49</think>4"),
+        "too many tokens": said("Count!", f"<think>{'1' * 500}</think>500"),
+    }
+    write_jsonl(tmp_path / "rows.jsonl", said("Copy!", f"<think>hm</think>{text}"), *rows, *flawed.values())
+
+    code, outcome = curate(
+        task={"suites": [SUITE], "student": {"name": "student", "model": "student"}},
+        sources=[{"path": "rows.jsonl"}],
+        require={"closedThink": True},
+        deduplicate={"nearThreshold": 0.8},
+        decontaminate={},
+        limits={"maxTokens": 400, "maxRows": 15},
+        shuffle={"seed": 7},
+    )
+
+    assert code == 0
+    assert outcome.result is not None
+    assert outcome.result.dropped == dict.fromkeys(flawed, 1) | {"over limits.maxRows": 6}
+    assert outcome.result.figures["rows"] == 15
+    assert outcome.result.figures["tokens"] > 15 * 20
+    folder = tmp_path / "stages/curate/math/ffff"
+    steps = json.loads((folder / "funnel.json").read_text())["steps"]
+    assert [(step["name"], step["out"]) for step in steps] == [
+        ("read", 26),
+        ("require", 25),
+        ("deduplicate", 24),
+        ("deduplicate near", 23),
+        ("decontaminate", 22),
+        ("limit tokens", 21),
+        ("cap and order", 15),
+    ]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "funnel.json", "lineage.json", "result.json", "rows.parquet", "rows.sha256",
+    ]  # fmt: skip
+    assert not (tmp_path / "stages/curate/math/ffff.work").exists()
 
 
 def test_equal_rows_have_an_equal_digest_whatever_their_source(tmp_path: Path, curate: Curate) -> None:
@@ -117,7 +171,7 @@ def test_what_a_killed_attempt_left_is_never_read(tmp_path: Path, curate: Curate
     write_jsonl(tmp_path / "rows.jsonl", CHAT)
     half = tmp_path / "stages/curate/math/ffff.new-1"
     half.mkdir(parents=True)
-    (half / "rows.jsonl").write_text('{"messages": [{"role"')
+    (half / "rows.parquet").write_bytes(b"PAR1")
 
     code, _ = curate(attempt=2, sources=[{"path": "rows.jsonl"}])
 

@@ -43,7 +43,7 @@ def cut_weights(bench: Bench) -> None:
 
 
 def remove_rows(bench: Bench) -> None:
-    (bench.root / "rows" / "math" / "rows.jsonl").unlink()
+    (bench.root / "rows" / "math" / "rows.parquet").unlink()
 
 
 def nothing(_: Bench) -> None:
@@ -58,7 +58,9 @@ def nothing(_: Bench) -> None:
             remove("tokenizer.json", "tokenizer_config.json"), {}, "student: .*student: no tokenizer", id="no-tokenizer"
         ),
         pytest.param(cut_weights, {}, r"model\.safetensors: damaged or cut off", id="weights-cut-off"),
-        pytest.param(remove_rows, {}, r"branch math: .*rows\.jsonl: no curated rows.*run the job again", id="no-rows"),
+        pytest.param(
+            remove_rows, {}, r"branch math: .*rows\.parquet: no curated rows.*run the job again", id="no-rows"
+        ),
         pytest.param(write_rows(), {}, "branch math: .*: no rows: give it data", id="empty-rows"),
         pytest.param(
             nothing,
@@ -89,7 +91,7 @@ def nothing(_: Bench) -> None:
             nothing,
             {"chatTemplate": {"training": "r1-distill"}},
             FIELD + "r1-distill: training and evaluation render different prompts, in 40 of 40 rows of branch math "
-            r"\(first in line 1 of .*rows\.jsonl\): evaluation uses the student's own",
+            r"\(first in row 1 of .*rows\.parquet\): evaluation uses the student's own",
             id="template-of-another-student",
         ),
         pytest.param(
@@ -125,7 +127,7 @@ def nothing(_: Bench) -> None:
         pytest.param(
             nothing,
             {"replay": (0.5, ["other"])},
-            r"replayed branch other: .*rows\.jsonl: no curated rows",
+            r"replayed branch other: .*rows\.parquet: no curated rows",
             id="no-rows-to-replay",
         ),
     ],
@@ -161,7 +163,7 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(tmp_path: Path)
 def test_a_row_that_the_template_refuses_is_named(tmp_path: Path) -> None:
     bench = Bench(tmp_path, tokenizer=make_tokenizer(template=REFUSES_SYSTEM))
     bench.rows("math", [*sums(4), talk("1?", "2", system="be brief")])
-    with pytest.raises(InputError, match=r"branch math: .*rows\.jsonl, line 5: .*no system please"):
+    with pytest.raises(InputError, match=r"branch math: .*rows\.parquet, row 5: .*no system please"):
         bench.train()
 
 

@@ -18,9 +18,11 @@ class Candidate:
     row: int
     """Its number in the source, from 1."""
     messages: list[Message]
-    """Ends with the assistant's answer."""
+    """Ends with the assistant's answer; of a prompt that the teacher is yet to answer, with the user's question."""
     sample: int = 0
     """Which of the teacher's answers to its prompt; 0 for a row that came complete."""
+    tokens: int | None = None
+    """By the student's tokenizer, once they were counted."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The row's other columns, such as the reference answer, choices or tests."""
 
@@ -33,6 +35,11 @@ class Candidate:
     def answer(self) -> str:
         """The last message's text, trace included."""
         return self.messages[-1]["content"]
+
+    @property
+    def characters(self) -> int:
+        """Over all messages."""
+        return sum(len(message["content"]) for message in self.messages)
 
 
 class Drop(Protocol):

@@ -1,14 +1,11 @@
-"""One shape for every row: a list of `{role, content}` messages that ends with the assistant."""
+"""One shape for every row: a list of `{role, content}` messages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from branchmerge.api.data import Columns
-
-ROWS_FILE = "rows.jsonl"
-"""Of a curation's output: one `{"messages": [...]}` a line."""
+from branchmerge.api.data import Columns, Source
 
 ROLES = ("system", "user", "assistant")
 
@@ -28,7 +25,7 @@ class UnusableRow(Exception):  # noqa: N818 - counted, not an error
 
 
 def messages_of(row: Mapping[str, Any], columns: Columns) -> list[Message]:
-    """The row's messages.
+    """The messages of a complete row: they end with the assistant's answer.
 
     Raises RowError where its columns are not there or of another type, UnusableRow where there is nothing to learn.
     """
@@ -38,18 +35,53 @@ def messages_of(row: Mapping[str, Any], columns: Columns) -> list[Message]:
         prompt, completion = _text(row, columns.prompt), _text(row, columns.completion)
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
     else:
-        messages = [message_of(entry, index) for index, entry in enumerate(_list(row, columns.messages))]
-    return _usable(messages)
+        messages = _entries(_list(row, columns.messages))
+    return _ending_with(messages, "assistant", "answer")
 
 
-def _usable(messages: list[Message]) -> list[Message]:
+def prompt_of(row: Mapping[str, Any], column: str) -> list[Message]:
+    """The messages of a prompt, which its column holds as a text or as a list; they end with the user's question.
+
+    Raises RowError where the column is not there or of another type, UnusableRow where there is nothing to answer.
+    """
+    value = _cell(row, column)
+    messages = [{"role": "user", "content": value}] if isinstance(value, str) else _entries(_list(row, column))
+    return _ending_with(messages, "user", "question")
+
+
+def fields_of(row: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """The columns that are not the conversation itself, such as a reference answer."""
+    if source.prompts is not None:
+        taken = {source.prompts.column}
+    else:
+        columns = source.resolved_columns
+        taken = {name for name in (columns.messages, columns.prompt, columns.completion) if name is not None}
+    return {name: value for name, value in row.items() if name not in taken}
+
+
+def _entries(values: list[Any]) -> list[Message]:
+    return [message_of(entry, index) for index, entry in enumerate(values)]
+
+
+def _ending_with(messages: list[Message], role: str, what: str) -> list[Message]:
     if not messages:
         raise UnusableRow("empty")
-    if messages[-1]["role"] != "assistant":
-        raise UnusableRow("no answer")
+    if messages[-1]["role"] != role:
+        raise UnusableRow(f"no {what}")
     if not messages[-1]["content"].strip():
-        raise UnusableRow("empty answer")
+        raise UnusableRow(f"empty {what}")
+    if not all(map(_is_unicode, messages)):
+        raise UnusableRow("broken characters")
     return messages
+
+
+def _is_unicode(message: Message) -> bool:
+    """Whether the text can be written: JSON may spell half a character, such as `\\ud83d` alone."""
+    try:
+        message["content"].encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _list(row: Mapping[str, Any], column: str) -> list[Any]:

@@ -1,9 +1,12 @@
-"""Reads the rows of a source: a data set of the Hub, or JSONL or Parquet at a path or fsspec URI."""
+"""Reads the rows of a source: a data set of the Hub, or JSONL or Parquet at a path or fsspec URI.
+
+Rows are streamed: what is in memory at a time is a few hundred of them, or of a Parquet file one page a column.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlparse
@@ -14,40 +17,71 @@ import pyarrow.parquet as pq
 
 from branchmerge.api.data import HubDataset, Source
 from branchmerge.api.errors import InputError
+from branchmerge_trainer.failures import TransientError
 from branchmerge_trainer.workspace import Workspace
 
 _LINES = frozenset({".jsonl", ".ndjson"})
 _PARQUET = frozenset({".parquet"})
+_NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError"})
+"""Exceptions of the stores' libraries, by name so that they need not be imported."""
+_PARQUET_ROWS = 256
+_PARQUET_BUFFER_BYTES = 1 << 20
+
+Rows = Iterator[tuple[int, Any]]
+"""(row number from 1, row)."""
 
 
-def read_rows(source: Source, workspace: Workspace, where: str) -> Iterator[tuple[int, Any]]:
+def read_rows(source: Source, workspace: Workspace, where: str) -> Rows:
     """Yield (row number from 1, row) of the source. `where` names the field in messages.
 
-    Raises InputError where the source is not there or cannot be read.
+    Raises InputError where the source is not there or cannot be read, TransientError where a store or the Hub fails.
     """
-    if source.dataset is not None:
-        yield from enumerate(_load_hub(source.dataset), start=1)
-        return
-    assert source.path is not None, "validated: a source is a data set, a path or prompts"
-    location = workspace.locate(source.path)
-    read = _reader(location, where)
-    try:
-        with fsspec.open(location, "rb", compression="infer") as file:
-            yield from read(file, f"{where}: {source.path}")
-    except FileNotFoundError:
-        raise InputError(f"{where}: {source.path}: not found: relative paths start from {workspace.inputs}") from None
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{where}: {source.path}: cannot be read as Parquet: {error}") from None
+    if source.hub_dataset is not None:
+        yield from enumerate(_read_hub(source.hub_dataset, where), start=1)
+    else:
+        assert source.file is not None, "validated: a source is a data set or a path"
+        yield from _read_file(source.file, workspace, where)
 
 
 def name_of(source: Source) -> str:
     """How messages call the source."""
-    if source.dataset is not None:
-        return f"{source.dataset.repo} ({source.dataset.split})"
-    return str(source.path)
+    dataset = source.hub_dataset
+    if dataset is None:
+        return str(source.file)
+    config = f"{dataset.config}, " if dataset.config else ""
+    return f"{dataset.repo} ({config}{dataset.split})"
 
 
-def _reader(location: str, where: str) -> Any:
+def _read_file(path: str, workspace: Workspace, where: str) -> Rows:
+    location = workspace.locate(path)
+    read = _reader(location, where)
+    place = f"{where}: {path}"
+    try:
+        with fsspec.open(location, "rb", compression="infer") as file:
+            yield from read(file, place)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # every store has errors of its own
+        raise _explained(error, place, workspace) from error
+
+
+def _explained(error: Exception, place: str, workspace: Workspace) -> Exception:
+    match error:
+        case FileNotFoundError():
+            return InputError(f"{place}: not found: relative paths start from {workspace.inputs}")
+        case IsADirectoryError():
+            return InputError(f"{place}: is a folder: name a file in it")
+        case _ if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:
+            return InputError(f"{place}: no permission ({error}): give the pods the store's credentials")
+        case pa.ArrowInvalid():
+            return InputError(f"{place}: cannot be read as Parquet: {error}")
+        case ImportError() | ValueError():  # no package speaks the protocol
+            return InputError(f"{place}: {error}: choose another store, or add the package to the image")
+        case _:
+            return TransientError(f"{place}: {type(error).__name__}: {error}")
+
+
+def _reader(location: str, where: str) -> Callable[[IO[bytes], str], Rows]:
     suffixes = PurePosixPath(urlparse(location).path).suffixes[-2:]  # the last may be a compression: `.jsonl.gz`
     if _LINES.intersection(suffixes):
         return _read_lines
@@ -56,7 +90,7 @@ def _reader(location: str, where: str) -> Any:
     raise InputError(f"{where}: {location}: unknown file format: use {', '.join(sorted(_LINES | _PARQUET))}")
 
 
-def _read_lines(file: IO[bytes], where: str) -> Iterator[tuple[int, Any]]:
+def _read_lines(file: IO[bytes], where: str) -> Rows:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
@@ -69,14 +103,31 @@ def _read_lines(file: IO[bytes], where: str) -> Iterator[tuple[int, Any]]:
         yield number, row
 
 
-def _read_parquet(file: IO[bytes], _where: str) -> Iterator[tuple[int, Any]]:
-    batches: Iterable[pa.RecordBatch] = pq.ParquetFile(file).iter_batches()
-    rows = (row for batch in batches for row in batch.to_pylist())
-    yield from enumerate(rows, start=1)
+def _read_parquet(file: IO[bytes], _where: str) -> Rows:
+    batches = pq.ParquetFile(file, buffer_size=_PARQUET_BUFFER_BYTES).iter_batches(_PARQUET_ROWS)
+    yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
 
 
-def _load_hub(dataset: HubDataset) -> Any:
+def _read_hub(dataset: HubDataset, where: str) -> Iterator[Any]:
     from datasets import disable_progress_bars, load_dataset
+    from datasets.exceptions import DatasetNotFoundError
 
+    place = f"{where}: {dataset.repo}"
     disable_progress_bars()
-    return load_dataset(dataset.repo, dataset.config, split=dataset.split, revision=dataset.revision, streaming=True)
+    try:
+        yield from load_dataset(
+            dataset.repo, dataset.config, split=dataset.split, revision=dataset.revision, streaming=True
+        )
+    except DatasetNotFoundError:
+        raise InputError(
+            f"{place}: no data set of the Hub at revision {dataset.revision}: correct the name, or log in if it is "
+            "private"
+        ) from None
+    except (ConnectionError, OSError) as error:
+        raise TransientError(f"{place}: the Hub cannot be reached: {_first_line(error)}") from None
+    except ValueError as error:  # such as a split or configuration that is not there
+        raise InputError(f"{place}: {_first_line(error)}: correct config and split") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

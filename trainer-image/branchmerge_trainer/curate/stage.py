@@ -1,69 +1,105 @@
-"""The curation of a branch: every source's rows, in order, in one shape, each dropped one counted by reason."""
+"""The curation of a branch: a row passes one filter after another, and each that goes no further is counted."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from branchmerge.api.data import RowLimits
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import CurateTask
-from branchmerge_trainer.curate.rows import ROWS_FILE, Message, RowError, UnusableRow, messages_of
-from branchmerge_trainer.curate.sources import name_of, read_rows
+from branchmerge_trainer.curate.candidates import Candidate
+from branchmerge_trainer.curate.card import write_card
+from branchmerge_trainer.curate.dataset import DIGEST_FILE, RowsWriter
+from branchmerge_trainer.curate.decontaminate import QuestionIndex, without_contamination
+from branchmerge_trainer.curate.dedup import without_near_repeats, without_repeats
+from branchmerge_trainer.curate.funnel import Filter, Funnel
+from branchmerge_trainer.curate.lengths import open_counter, within_characters, within_tokens
+from branchmerge_trainer.curate.mixing import Mixer
+from branchmerge_trainer.curate.reading import Reader
+from branchmerge_trainer.curate.require import required
+from branchmerge_trainer.curate.sources import name_of
+from branchmerge_trainer.evaluate.suites import read_questions
+from branchmerge_trainer.progress import ProgressReporter
 from branchmerge_trainer.runtime import Findings, StageContext
+from branchmerge_trainer.workspace import Workspace
 
-_REPORT_EVERY_ROWS = 1000
+_REPORT_EVERY_ROWS = 500
+_SPOOL_FILE = "rows.spool"
+
+Item = TypeVar("Item")
 
 
 def run(task: CurateTask, context: StageContext, folder: Path) -> Findings:
-    """Write `rows.jsonl`, one `{"messages": [...]}` a line.
+    """Write `rows.parquet`, its digest, `funnel.json` and a data card.
 
     Raises InputError at the first row that has not the columns it should have, and where no row is left.
     """
-    limits = task.data.limits or RowLimits()
-    dropped: Counter[str] = Counter()
-    kept = characters = 0
-    context.progress.phase("reading rows", step=0)
-    with (folder / ROWS_FILE).open("w", encoding="utf-8") as file:
-        for messages in _all_messages(task, context, dropped):
-            length = sum(len(message["content"]) for message in messages)
-            if limits.max_characters is not None and length > limits.max_characters:
-                dropped["too long"] += 1
-                continue
-            if limits.max_rows is not None and kept >= limits.max_rows:
-                dropped["over maxRows"] += 1
-                continue
-            file.write(json.dumps({"messages": messages}, ensure_ascii=False, separators=(",", ":")) + "\n")
-            kept += 1
-            characters += length
-            if kept % _REPORT_EVERY_ROWS == 0:
-                context.progress.advance(kept)
-    if kept == 0:
-        raise InputError(_nothing_left(task, dropped))
-    context.progress.advance(kept)
-    figures = {"rows": float(kept), "characters": float(characters)}
-    return Findings(figures=figures, dropped=dict(dropped), content=[ROWS_FILE])
+    reader = Reader(task.branch, task.data, context.workspace)
+    mixer = Mixer(task.data, context.work / _SPOOL_FILE)
+    funnel = Funnel()
+    rows = funnel.through("read", _told(reader.rows(), "reading rows", context.progress), reader.shaped)
+    for name, filter_ in _filters(task, context.workspace):
+        rows = funnel.through(name, rows, filter_)
+    rows = funnel.through("cap and order", rows, mixer.mixed)
+    if mixer.waits:
+        rows = _told(rows, "writing rows", context.progress)
+    with RowsWriter(folder) as writer:
+        for row in rows:
+            writer.add(row)
+    if not writer.figures["rows"]:
+        raise InputError(_nothing_left(task, funnel.dropped))
+    funnel.write(folder)
+    write_card(folder, context.config.job, task, funnel, writer)
+    figures = {name: float(value) for name, value in writer.figures.items()}
+    return Findings(figures=figures, dropped=funnel.dropped, content=[DIGEST_FILE])
 
 
-def _all_messages(task: CurateTask, context: StageContext, dropped: Counter[str]) -> Iterator[list[Message]]:
-    for index, source in enumerate(task.data.sources):
-        where = f"branch {task.branch}: data.sources[{index}]"
-        for number, row in read_rows(source, context.workspace, where):
-            try:
-                yield messages_of(row, source.resolved_columns)
-            except RowError as error:
-                raise InputError(f"{where}: {name_of(source)}, row {number}: {error}") from None
-            except UnusableRow as unusable:
-                dropped[unusable.reason] += 1
+def _filters(task: CurateTask, workspace: Workspace) -> Iterator[tuple[str, Filter[Candidate]]]:
+    """What the branch asks for: the name of each step and its filter, in the order in which a row passes them."""
+    data = task.data
+    if data.require is not None:
+        yield "require", partial(required, require=data.require)
+    if data.deduplicate is not None and data.deduplicate.exact:
+        yield "deduplicate", without_repeats
+    if data.deduplicate is not None and data.deduplicate.near_threshold is not None:
+        yield "deduplicate near", partial(without_near_repeats, threshold=data.deduplicate.near_threshold)
+    if data.decontaminate is not None:
+        questions = _questions(task, data.decontaminate.ngram, workspace)
+        yield "decontaminate", partial(without_contamination, questions=questions)
+    if data.limits is not None and data.limits.max_characters is not None:
+        yield "limit characters", partial(within_characters, most=data.limits.max_characters)
+    if data.limits is not None and data.limits.count_tokens:
+        assert task.student is not None, "the plan names the student where tokens are limited"
+        counter = open_counter(task.student, workspace)
+        yield "limit tokens", partial(within_tokens, limits=data.limits, count=counter)
 
 
-def _nothing_left(task: CurateTask, dropped: Counter[str]) -> str:
+def _questions(task: CurateTask, ngram: int, workspace: Workspace) -> QuestionIndex:
+    suites = {
+        suite.name: {question.id: question.messages for question in read_questions(suite, workspace)}
+        for suite in task.suites
+    }
+    return QuestionIndex(suites, ngram)
+
+
+def _told(items: Iterable[Item], phase: str, progress: ProgressReporter) -> Iterator[Item]:
+    """The items; how many were taken is the step of the phase, which begins with the first."""
+    progress.phase(phase, step=0)
+    count = 0
+    for count, item in enumerate(items, start=1):
+        yield item
+        if count % _REPORT_EVERY_ROWS == 0:
+            progress.advance(count)
+    progress.advance(count)
+
+
+def _nothing_left(task: CurateTask, dropped: dict[str, int]) -> str:
     sources = ", ".join(name_of(source) for source in task.data.sources)
     if not dropped:
         return f"branch {task.branch}: data.sources: {sources}: no rows: name a source that has some"
-    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items(), key=lambda item: -item[1]))
     return (
         f"branch {task.branch}: data.sources: {sources}: every row was dropped ({reasons}): fix the rows or the limits"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,8 @@ from typing import Any
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import TrainTask
 from branchmerge.api.training import Overlong, Training
-from branchmerge_trainer.curate.rows import ROWS_FILE, Message
+from branchmerge_trainer.curate.dataset import ROWS_FILE, read_messages
+from branchmerge_trainer.curate.rows import Message
 from branchmerge_trainer.failures import Interrupted
 from branchmerge_trainer.runtime import StageContext
 from branchmerge_trainer.train.corpus import Corpus
@@ -95,7 +95,7 @@ class _Source:
         self._rows = self._truncated = 0
         self._dropped: Counter[str] = Counter()
         self._refused: dict[Rejection, int] = {}
-        """What the template does to rows -> line of the first of them."""
+        """What the template does to rows -> row of the first of them."""
         self.facts: dict[str, Any] = {}
         """Filled once all sequences were taken."""
 
@@ -119,9 +119,9 @@ class _Source:
 
     def _messages(self) -> Iterator[list[Message]]:
         try:
-            with self._file.open(encoding="utf-8") as file:
-                for self._rows, line in enumerate(file, start=1):
-                    yield json.loads(line)["messages"]
+            for messages in read_messages(self._file):
+                self._rows += 1
+                yield messages
         except FileNotFoundError:
             raise InputError(
                 f"{self._name}: {self._file}: no curated rows: they were removed; run the job again to make them anew"
@@ -131,7 +131,7 @@ class _Source:
         try:
             encoded = self._encoder.encode(messages)
         except InputError as error:
-            raise InputError(f"{self._name}: {self._file}, line {self._rows}: {error}") from None
+            raise InputError(f"{self._name}: {self._file}, row {self._rows}: {error}") from None
         if isinstance(encoded, Rejection):
             self._dropped[encoded] += 1
             self._refused.setdefault(encoded, self._rows)
@@ -160,7 +160,7 @@ class _Source:
             template = self._training.chat_template.training
             raise InputError(
                 f"{FIELD}: {template}: {worst}, in {self._dropped[worst]} of {self._rows} rows of {self._name} "
-                f"(first in line {self._refused[worst]} of {self._file}): {_ADVICE[worst]}"
+                f"(first in row {self._refused[worst]} of {self._file}): {_ADVICE[worst]}"
             )
 
     def _nothing_left(self) -> str:
