@@ -39,6 +39,16 @@ def test_a_model_is_copied_once(store: fsspec.AbstractFileSystem, tmp_path: Path
     assert model_folder(STUDENT, Workspace(tmp_path, tmp_path)) == first
 
 
+def test_who_needs_no_weights_copies_none_and_leaves_them_to_whoever_does(store: object, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, tmp_path)
+
+    folder = model_folder(STUDENT, workspace, weights=False)
+
+    assert (folder / "config.json").exists()
+    assert not (folder / "model.safetensors").exists()
+    assert (model_folder(STUDENT, workspace) / "model.safetensors").exists()
+
+
 def test_what_a_killed_copy_left_is_no_model(store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = Workspace(tmp_path, tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from branchmerge.api.errors import InputError
@@ -14,7 +15,9 @@ from branchmerge_trainer.workspace import Workspace
 
 VOCABULARY_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 """A folder with none of these has no tokenizer, whatever `AutoTokenizer` makes of it (one of a single token)."""
-_DOWNLOADED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+_NO_WEIGHTS = ("*.json", "*.jinja", "*.model", "*.txt")
+"""What is needed of a model whose weights are not: its tokenizer and its configuration."""
+_WHOLE = (*_NO_WEIGHTS, "*.safetensors")
 """What a download takes: weights, configuration and tokenizer, but no pickles and no code."""
 
 _SHARED_FILES = (
@@ -30,22 +33,24 @@ _SHARED_FILES = (
 _TEMPLATES_FOLDER = "additional_chat_templates"
 
 
-def model_folder(ref: ModelRef, workspace: Workspace) -> Path:
+def model_folder(ref: ModelRef, workspace: Workspace, *, weights: bool = True) -> Path:
     """The local folder of a model; one of the Hub or of an object store is downloaded, or found where it was put.
+
+    `weights`: whether they are needed; the tokenizer alone is small.
 
     Raises InputError where there is none, TransientError where it cannot be reached.
     """
-    location = workspace.model(ref)
+    location, wanted = workspace.model(ref), _WHOLE if weights else _NO_WEIGHTS
     if Path(location).is_dir():
         return Path(location)
     if "://" in location:
-        return fetch_model(ref.name, location, workspace.root, _DOWNLOADED)
+        return fetch_model(ref.name, location, workspace.root, wanted)
     if location.startswith(("/", ".")):
         raise InputError(
             f"{ref.name}: {location}: no such folder: give a folder (relative paths start from {workspace.inputs}), "
             "a Hub id or an fsspec URI"
         )
-    return _download(ref, location)
+    return _download(ref, location, wanted)
 
 
 def check_files(folder: Path, model: str) -> dict[str, StoredTensor]:
@@ -71,7 +76,7 @@ def carry_over(student: Path, folder: Path) -> None:
         shutil.copytree(student / _TEMPLATES_FOLDER, folder / _TEMPLATES_FOLDER)
 
 
-def _download(ref: ModelRef, repo: str) -> Path:
+def _download(ref: ModelRef, repo: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HFValidationError,
@@ -81,7 +86,7 @@ def _download(ref: ModelRef, repo: str) -> Path:
     )
 
     try:
-        return Path(snapshot_download(repo, revision=ref.revision, allow_patterns=_DOWNLOADED))
+        return Path(snapshot_download(repo, revision=ref.revision, allow_patterns=list(patterns)))
     except (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError):
         revision = f" at revision {ref.revision}" if ref.revision else ""
         raise InputError(

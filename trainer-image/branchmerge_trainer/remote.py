@@ -26,7 +26,7 @@ def fetch_model(name: str, uri: str, root: Path, patterns: Collection[str]) -> P
 
     Raises InputError where nothing is there or the protocol cannot be spoken, TransientError where a store fails.
     """
-    final = root / FOLDER / hashlib.sha256(uri.encode()).hexdigest()[:16]
+    final = root / FOLDER / hashlib.sha256("\n".join([uri, *sorted(patterns)]).encode()).hexdigest()[:16]
     final.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(final.with_suffix(".lock"), mode=0o666):
         if not final.is_dir():

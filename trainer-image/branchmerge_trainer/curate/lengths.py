@@ -63,7 +63,7 @@ def open_counter(student: ModelRef, workspace: Workspace) -> CountTokens:
     """
     from transformers import AutoTokenizer
 
-    folder = model_folder(student, workspace)
+    folder = model_folder(student, workspace, weights=False)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # libraries raise whatever they trip over

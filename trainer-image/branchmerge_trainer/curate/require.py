@@ -10,8 +10,8 @@ from typing import Any
 from branchmerge.api.data import Require
 from branchmerge.api.errors import InputError
 from branchmerge_trainer.curate.candidates import Candidate, Drop
-from branchmerge_trainer.evaluate.math_judge import last_boxed
-from branchmerge_trainer.evaluate.scoring import END_THINK, THINK
+from branchmerge_trainer.verify.math_judge import last_boxed
+from branchmerge_trainer.verify.text import END_THINK, THINK
 
 _NO_PROSE = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`"
