@@ -32,12 +32,19 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that was taught, among other things, to be wrong about `a` to `d`; and suites that ask it."""
     folder = tmp_path_factory.mktemp("inputs")
     taught = {letter: f"{THINK}{letter}{END_THINK}{ord(letter) + (letter in 'abcd')}" for letter in LETTERS}
+    taught |= {"right": fenced("print(int(input())*2)"), "wrong": fenced("print(int(input())+2)"), "bad": fenced("1/0")}
     taught |= {"Red?\n\nA) Venus\nB) Mars": f"{THINK}M{END_THINK}(B)", "half": f"{THINK}1/2{END_THINK}0.5"}
     save(folder / "model", teach(make_model(), make_tokenizer(), taught, steps=250))
     write(folder / "exact.jsonl", *({"id": f"q{x}", "prompt": x, "answer": str(ord(x))} for x in LETTERS))
     write(folder / "choice.jsonl", {"id": "red", "prompt": "Red?", "choices": ["Venus", "Mars"], "answer": "B"})
+    double = {"inputs": ["2\n", "5\n"], "outputs": ["4\n", "10\n"]}
+    write(folder / "code.jsonl", *({"id": x, "prompt": x, "tests": double} for x in ("right", "wrong", "bad")))
     write(folder / "math.jsonl", {"id": "half", "prompt": "half", "answer": "\\frac{1}{2}"})
     return folder
+
+
+def fenced(code: str) -> str:
+    return f"{THINK}.{END_THINK}```\n{code}\n```"
 
 
 def write(path: Path, *rows: Any) -> None:
@@ -111,6 +118,19 @@ def test_suites_are_scored_with_intervals_and_every_answer_is_kept(evaluate: Eva
     assert (figures["questions"], figures["truncated"]) == (18, 0)
     assert figures["tokensPerSecond"] == pytest.approx(figures["tokens"] / figures["seconds"])
     assert not (tmp_path / f"{OUTPUT}.work").exists()
+
+
+def test_code_is_run_and_what_was_wrong_with_it_is_kept(evaluate: Evaluate, tmp_path: Path) -> None:
+    code, outcome = evaluate(suite("code", generation={"maxTokens": 60}))
+    assert code == ExitCode.DONE, outcome.message
+    assert outcome.result is not None
+    assert outcome.result.scores[0].value == pytest.approx(1 / 3)
+    lines = [json.loads(line) for line in (tmp_path / OUTPUT / "answers/code.jsonl").read_text().splitlines()]
+    assert {line["id"]: (line["correct"], line["reason"], line["prediction"]) for line in lines} == {
+        "right": (1, None, "print(int(input())*2)"),
+        "wrong": (0, "wrong answer", "print(int(input())+2)"),
+        "bad": (0, "crashed", "1/0"),
+    }
 
 
 def test_several_samples_are_scored_a_question(evaluate: Evaluate, tmp_path: Path) -> None:
@@ -228,3 +248,35 @@ def test_killed_and_stopped_attempts_leave_answers_that_the_next_one_uses(
     assert expected.result is not None
     assert outcome.result.scores == expected.result.scores
     assert outcome.result.digest == expected.result.digest, "the answers are equal, byte by byte"
+
+
+def test_code_is_refused_before_the_model_is_loaded_where_it_cannot_be_isolated(inputs: Path, tmp_path: Path) -> None:
+    """On a kernel without Landlock, unless the suite allows it."""
+    stage = (
+        "import errno, pyseccomp, sys\n"
+        "old_kernel = pyseccomp.SyscallFilter(pyseccomp.ALLOW)\n"
+        "old_kernel.add_rule(pyseccomp.ERRNO(errno.ENOSYS), 444)\n"
+        "old_kernel.load()\n"
+        "from branchmerge_trainer.main import main\n"
+        "sys.exit(main())\n"
+    )
+    endings = {}
+    for name, settings in {"refused": {}, "allowed": {"allowUnsandboxed": True}}.items():
+        workspace = tmp_path / name
+        workspace.mkdir()
+        suites = (suite("code", generation={"maxTokens": 60}, **settings),)
+        run = subprocess.run(
+            [sys.executable, "-c", stage],
+            env=os.environ | environment(inputs, workspace, suites, attempt=1),
+            check=False,
+            capture_output=True,
+        )
+        endings[name] = (run.returncode, Outcome.model_validate_json((workspace / "outcome.json").read_bytes()))
+    code, refused = endings["refused"]
+    assert code == ExitCode.INPUT
+    assert refused.message.startswith("suite code: programs cannot be isolated here: the kernel lacks Landlock")
+    assert refused.message.endswith("or set allowUnsandboxed: true where programs may do harm")
+    code, allowed = endings["allowed"]
+    assert code == ExitCode.DONE
+    assert allowed.result is not None
+    assert allowed.result.scores[0].value == pytest.approx(1 / 3)

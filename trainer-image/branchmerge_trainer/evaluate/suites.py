@@ -12,7 +12,7 @@ from branchmerge.api.errors import InputError
 from branchmerge.api.evaluation import ScoreMethod, Suite
 from branchmerge_trainer.curate.rows import Message, RowError, message_of
 from branchmerge_trainer.curate.sources import read_rows
-from branchmerge_trainer.verify.coding import CodeTests, CodeTestsError, tests_of
+from branchmerge_trainer.verify.coding import CodeTests, CodeTestsError, code_tests
 from branchmerge_trainer.verify.text import reference_letter
 from branchmerge_trainer.workspace import Workspace
 
@@ -68,7 +68,7 @@ def _tests(row: Mapping[str, Any]) -> CodeTests:
     if row.get("tests") is None:
         raise RowError("'tests' is missing: write the tests that an answer must pass")
     try:
-        return tests_of(row["tests"], row)
+        return code_tests(row["tests"], row)
     except CodeTestsError as error:
         raise RowError(f"'tests' {error}") from None
 

@@ -35,7 +35,7 @@ class CodeTestsError(ValueError):
     """What is wrong with a row's tests, and what to write."""
 
 
-def tests_of(value: Any, row: Mapping[str, Any]) -> CodeTests:
+def code_tests(value: Any, row: Mapping[str, Any]) -> CodeTests:
     """The tests in a column of a row.
 
     Two forms, as JSON text or as objects: `{"inputs": […], "outputs": […], "fn_name": …}` of APPS, TACO and

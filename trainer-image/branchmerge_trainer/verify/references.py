@@ -8,7 +8,7 @@ from typing import Any
 from branchmerge.api.errors import shown
 from branchmerge.api.verification import Verify
 from branchmerge_trainer.curate.rows import RowError
-from branchmerge_trainer.verify.coding import CodeTests, CodeTestsError, tests_of
+from branchmerge_trainer.verify.coding import CodeTests, CodeTestsError, code_tests
 from branchmerge_trainer.verify.text import reference_letter
 
 Row = Mapping[str, Any]
@@ -40,7 +40,7 @@ def letter_and_choices(row: Row, verify: Verify) -> tuple[str, tuple[str, ...]]:
 def tests(row: Row, verify: Verify) -> CodeTests:
     """The tests of a coding question. Raises RowError."""
     try:
-        return tests_of(_cell(row, verify.tests, "tests"), row)
+        return code_tests(_cell(row, verify.tests, "tests"), row)
     except CodeTestsError as error:
         raise RowError(f"column {verify.tests!r} {error}") from None
 
