@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from branchmerge.api.teacher import Teacher
 from branchmerge_trainer.curate.candidates import Candidate, Drop
 from branchmerge_trainer.curate.rows import Message
-from branchmerge_trainer.curate.teacher.asker import Asker, Standing
-from branchmerge_trainer.curate.teacher.flow import in_order
 from branchmerge_trainer.curate.teacher.keys import Key, digest_of
 from branchmerge_trainer.curate.teacher.log import AnswerLog, Entry
 from branchmerge_trainer.curate.teacher.reply import Usage, text_of
 from branchmerge_trainer.curate.teacher.request import Drawing, Failure, Request
-
-OPEN_REQUESTS = 4096
-"""So many requests are prepared or answered ahead of the one whose turn it is, so that a slow one delays no others."""
-
-Report = Callable[[Standing], None]
-"""Told how far the asking is: at each prompt, and each second; in the thread of whoever takes the answers."""
+from branchmerge_trainer.curate.teacher.session import Report, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +56,17 @@ def ask(
     Raises InputError where key, model or endpoint are wrong, TransientError where the endpoint does not answer.
     """
     samples = range(teacher.sampling.samples)
-    with AnswerLog(folder) as log:
-        asker = Asker(teacher, key, log, field)
+    with Session(teacher, key, folder, report, field) as session:
 
         async def work(prompt: Candidate) -> list[Failure | None]:
             digest = digest_of(prompt.messages)
             requests = (_request(prompt, Key(digest, sample), teacher) for sample in samples)
-            return await asyncio.gather(*map(asker.ask, requests))
+            return await asyncio.gather(*map(session.asker.ask, requests))
 
-        def tick() -> None:
-            log.sync_if_due()
-            report(asker.standing)
-
-        window = max(1, max(OPEN_REQUESTS, 4 * teacher.limits.concurrency) // len(samples))
-        for prompt, failures in in_order(prompts, work, window=window, tick=tick, close=asker.close):
-            answers = list(_kept(prompt, failures, log, drop))
+        for prompt, failures in session.results(prompts, work, requests=len(samples)):
+            answers = list(_kept(prompt, failures, session.log, drop))
             if answers:
                 yield answers
-        report(asker.standing)
-        asker.conclude()
 
 
 def _request(prompt: Candidate, key: Key, teacher: Teacher) -> Request:

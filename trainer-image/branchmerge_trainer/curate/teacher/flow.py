@@ -7,6 +7,7 @@ thread is free for signals.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -17,7 +18,7 @@ from typing import Any, Self, TypeVar
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-TICK_SECONDS = 1.0
+_TICK_SECONDS = 0.25
 _STOP_SECONDS = 5.0
 """Connections that are not closed until then end with the process."""
 
@@ -32,24 +33,26 @@ def in_order(
 ) -> Iterator[tuple[_Item, _Result]]:
     """Yield each item with the result of its work, in the order of `items`, of which `window` are worked on at most.
 
-    `tick` is called in the caller's thread before each result, and each second that one is waited for; `close` in the
-    loop's thread at the end. The first error of any work is raised at once. However it ends, all work ends with it.
+    `tick` is called in the caller's thread, some times a second; `close` in the loop's thread, at the end. The first
+    error of any work is raised at once. However it ends, all work ends with it.
     """
-    with _Loop(close) as loop:
+    with _Loop(close, tick) as loop:
         pending: deque[tuple[_Item, Future[_Result]]] = deque()
         for item in items:
             pending.append((item, loop.start(work(item))))
             if len(pending) >= window:
-                yield loop.finished(*pending.popleft(), tick)
+                yield loop.finished(*pending.popleft())
         while pending:
-            yield loop.finished(*pending.popleft(), tick)
+            yield loop.finished(*pending.popleft())
 
 
 class _Loop:
     """An event loop in a thread."""
 
-    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, close: Callable[[], Awaitable[None]], tick: Callable[[], None]) -> None:
         self._close = close
+        self._tick = tick
+        self._ticked_at = float("-inf")
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._run, name="requests", daemon=True)
         self._failed: Future[None] = Future()
@@ -71,16 +74,22 @@ class _Loop:
         future.add_done_callback(self._look)
         return future
 
-    def finished(self, item: _Item, future: Future[_Result], tick: Callable[[], None]) -> tuple[_Item, _Result]:
+    def finished(self, item: _Item, future: Future[_Result]) -> tuple[_Item, _Result]:
         """The item and its result. Raises the first error of any work."""
         while True:
-            tick()
+            self._tick_if_due()
             if self._failed.done():
                 self._failed.result()
             if future.done():
                 return item, future.result()
             awaited: list[Future[Any]] = [future, self._failed]
-            wait(awaited, TICK_SECONDS, FIRST_COMPLETED)
+            wait(awaited, _TICK_SECONDS, FIRST_COMPLETED)
+
+    def _tick_if_due(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked_at >= _TICK_SECONDS:
+            self._ticked_at = now
+            self._tick()
 
     def _look(self, future: Future[Any]) -> None:
         if future.cancelled() or self._failed.done():

@@ -6,7 +6,6 @@ crash of the machine loses what came within the last seconds.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
@@ -17,11 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from filelock import FileLock, Timeout
+
 from branchmerge.api.errors import InputError
 from branchmerge_trainer.curate.teacher.keys import Key
 from branchmerge_trainer.curate.teacher.reply import Usage
 from branchmerge_trainer.failures import TransientError
+from branchmerge_trainer.workspace import sync_folder
 
+_LOCK_FILE = ".lock"
 SHARD_BYTES = 1 << 30
 """A larger shard is followed by another one."""
 _SYNC_SECONDS = 5.0
@@ -86,16 +89,16 @@ class AnswerLog:
         self.spent = Usage()
         """Tokens of all entries."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(folder, os.O_RDONLY)
+        self._lock = FileLock(folder / _LOCK_FILE, timeout=0, mode=0o666, thread_local=False)
+        self._take_lock()
         try:
-            self._take_lock()
             shards = sorted(folder.glob("answers-*.jsonl"))
             for number, path in enumerate(shards):
                 self._load(number, path)
             self._shards = shards or [self._new_shard(0)]
             self._file = self._shards[-1].open("ab", buffering=0)
         except BaseException:
-            os.close(self._lock)
+            self._lock.release()
             raise
         self._readers: dict[int, IO[bytes]] = {}
 
@@ -150,7 +153,7 @@ class AnswerLog:
         self._sync()
         for file in (self._file, *self._readers.values()):
             file.close()
-        os.close(self._lock)
+        self._lock.release()
 
     def _sync(self) -> None:
         self._dirty = False
@@ -159,8 +162,8 @@ class AnswerLog:
 
     def _take_lock(self) -> None:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock.acquire()
+        except Timeout:
             raise TransientError(f"{self._folder}: another attempt is still writing there") from None
 
     def _load(self, number: int, path: Path) -> None:
@@ -188,7 +191,7 @@ class AnswerLog:
     def _new_shard(self, number: int) -> Path:
         path = self._folder / f"answers-{number:05}.jsonl"
         path.touch()
-        os.fsync(self._lock)
+        sync_folder(self._folder)
         return path
 
 

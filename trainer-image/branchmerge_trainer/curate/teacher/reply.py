@@ -147,7 +147,7 @@ def _encodable(text: str) -> str:
 def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ReplyError("malformed JSON", f"{error}: {data[:100]!r}") from None
 
 

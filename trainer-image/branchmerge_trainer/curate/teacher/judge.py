@@ -1,0 +1,82 @@
+"""Candidates -> whether a judge, which is another model, finds their answers right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from branchmerge.api.verification import Judge
+from branchmerge_trainer.curate.candidates import Candidate, Drop
+from branchmerge_trainer.curate.rows import Message
+from branchmerge_trainer.curate.teacher.keys import Key, digest_of
+from branchmerge_trainer.curate.teacher.log import Entry
+from branchmerge_trainer.curate.teacher.reply import text_of
+from branchmerge_trainer.curate.teacher.request import Drawing, Failure, Request
+from branchmerge_trainer.curate.teacher.session import Report, Session
+from branchmerge_trainer.curate.teacher.verdicts import judging_messages, verdict_of
+from branchmerge_trainer.verify.text import final_text
+
+_TRIES = 3
+"""Of a judge whose verdict cannot be read: the first is greedy, the others are drawn."""
+_TEMPERATURE = 0.7
+_SEED = 0
+_NO_VERDICT = Failure("gave no verdict", f"{_TRIES} times neither CORRECT nor INCORRECT")
+
+
+def judged(
+    candidates: Iterable[Candidate],
+    judge: Judge,
+    reference: str,
+    folder: Path,
+    key: str | None,
+    report: Report,
+    drop: Drop,
+    field: str,
+) -> Iterator[tuple[Candidate, bool]]:
+    """Yield each candidate with the judge's verdict, in order. Those without one are dropped with the reason.
+
+    An answer that never ends its trace is wrong; nobody is asked. `reference` is the column with the reference answer,
+    which a row may lack; `field` is what messages call the judge. For `folder`, `key`, the log and errors see
+    `teacher.ask.ask`: no answer is judged twice.
+    """
+    with Session(judge, key, folder, report, field) as session:
+
+        async def work(candidate: Candidate) -> bool | Failure:
+            messages = _messages(candidate, judge, reference)
+            if messages is None:
+                return False
+            digest = digest_of(messages)
+            for sample in range(_TRIES):
+                request = _request(Key(digest, sample), messages, judge)
+                failure = await session.asker.ask(request)
+                if failure is not None:
+                    return failure
+                verdict = _verdict(session.log[request.key])
+                if verdict is not None:
+                    return verdict
+            return _NO_VERDICT
+
+        for candidate, verdict in session.results(candidates, work):
+            if isinstance(verdict, Failure):
+                drop(f"judge: {verdict.reason}", candidate, verdict.detail)
+            else:
+                yield candidate, verdict
+
+
+def _messages(candidate: Candidate, judge: Judge, reference: str) -> list[Message] | None:
+    """What the judge is asked; None where there is no answer to judge."""
+    question, answer = candidate.messages[:-1], final_text("", candidate.answer)
+    if not answer:
+        return None
+    expected = candidate.fields.get(reference)
+    return judging_messages(judge.rubric, question, answer, None if expected is None else str(expected))
+
+
+def _request(key: Key, messages: list[Message], judge: Judge) -> Request:
+    temperature = 0.0 if key.sample == 0 else _TEMPERATURE
+    return Request(key, messages, Drawing(key.seed(_SEED), judge.max_tokens, temperature))
+
+
+def _verdict(entry: Entry) -> bool | None:
+    """None where it cannot be read, or was cut before its end."""
+    return None if entry.finish_reason == "length" else verdict_of(text_of(entry.answer or "", None))
