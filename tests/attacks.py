@@ -309,9 +309,22 @@ def main() -> None:
             run = sandbox.run(Program(attack.program, json.dumps(attacked)))
             line = asdict(run) | {"attack": attack.name, "stdout": run.stdout[:200], "stderr": run.stderr[-300:]}
             print(json.dumps(line | {"problem": got_out(attack, run)}), flush=True)
-        kept = Path(str(attacked["precious"])).read_text()
-        left = [entry.name for entry in Path(str(attacked["outside"])).iterdir()]
-    print(json.dumps({"isolated": sandbox.isolated, "user": os.getuid(), "precious": kept, "left": sorted(left)}))
+        summary = {
+            "isolated": sandbox.isolated,
+            "user": os.getuid(),
+            "token": attacked["token"] if Path(str(attacked["token"])).read_text() else None,
+            "seccomp": _status("Seccomp"),
+            "no_new_privileges": _status("NoNewPrivs"),
+            "precious": Path(str(attacked["precious"])).read_text(),
+            "left": sorted(entry.name for entry in Path(str(attacked["outside"])).iterdir()),
+        }
+    print(json.dumps(summary))
+
+
+def _status(name: str) -> str:
+    """What the kernel says of this process itself."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
 
 
 if __name__ == "__main__":
