@@ -386,9 +386,11 @@ def test_fields_of_a_cluster_are_named(tmp_path: Path) -> None:
             "deletionPolicy": "Retain",
         },
     )
+    edit_spec(lambda spec: spec["branches"][1]["data"].update(resources={"cpu": 16}))(tmp_path)
     assert cluster_only(load_job(file).job.spec) == [
         "spec.resources.pool",
         "spec.resources.memory",
+        "spec.branches[1].data.resources.cpu",
         "spec.workspace.persistentVolumeClaim",
         "spec.deletionPolicy",
     ]
