@@ -1,6 +1,8 @@
 """Near de-duplication alone, as Branchmerge does it; prints the ids of the texts that repeat, as JSON.
 
-python benchmarks/curate/near.py FOLDER
+    python benchmarks/curate/near.py FOLDER
+
+It reads what `near_datatrove.py` reads.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from planted import THRESHOLD
+
 from branchmerge_trainer.curate.candidates import Candidate
 from branchmerge_trainer.curate.dedup import without_near_repeats
-
-THRESHOLD = 0.8
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ import numpy as np
 VOCABULARY = 50_000
 QUESTIONS = 500
 LETTERS = "ABCD"
-CHANGED_SHARES = (0.002, 0.005, 0.01, 0.015)
-"""Words of a near duplicate that differ. With the last, the Jaccard index of the 5-grams is 0.86 on average."""
-SIMILAR_SHARE = 0.06
-"""Words of a similar row that differ: the index is 0.58 on average, so that at a threshold of 0.8 it is none."""
+CHANGED_SHARES = (0.002, 0.005, 0.01, 0.015, 0.02, 0.04, 0.06)
+"""Words of a changed row that differ from those of an earlier one."""
+THRESHOLD = 0.8
+"""Jaccard index of the word 5-grams from which a changed row is a duplicate."""
 
 
 class Kind(StrEnum):
@@ -34,7 +34,8 @@ class Kind(StrEnum):
     CONTAMINATED = "contaminated"
 
 
-SHARES = {Kind.WRONG: 0.1, Kind.EXACT: 0.03, Kind.NEAR: 0.05, Kind.SIMILAR: 0.02, Kind.CONTAMINATED: 0.01}
+SHARES = {Kind.WRONG: 0.1, Kind.EXACT: 0.03, Kind.NEAR: 0.07, Kind.CONTAMINATED: 0.01}
+"""Of the rows; those that are near or only similar are told apart by their index."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,15 @@ def _flawed(kind: Kind, row: Row, earlier: list[Row], questions: list[list[str]]
             return replace(earlier.pop(rng.integers(len(earlier))), kind=kind)  # each is repeated once
         case _:
             original = earlier.pop(rng.integers(len(earlier)))
-            share = SIMILAR_SHARE if kind is Kind.SIMILAR else float(rng.choice(CHANGED_SHARES))
-            return replace(original, trace=writer.changed(original.trace, share), kind=kind)
+            changed = replace(original, trace=writer.changed(original.trace, float(rng.choice(CHANGED_SHARES))))
+            return replace(changed, kind=Kind.NEAR if jaccard(changed, original) >= THRESHOLD else Kind.SIMILAR)
+
+
+def jaccard(one: Row, other: Row) -> float:
+    """The index of the rows' word 5-grams."""
+    texts = [f"{row.columns()['prompt']} {row.columns()['completion']}".split() for row in (one, other)]
+    first, second = ({tuple(words[start : start + 5]) for start in range(len(words) - 4)} for words in texts)
+    return len(first & second) / len(first | second)
 
 
 def write(folder: Path, count: int, seed: int = 1) -> None:

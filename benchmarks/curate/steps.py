@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from planted import Kind
+from planted import THRESHOLD, Kind
 
 from branchmerge.api.data import DataSpec
 from branchmerge.api.evaluation import Suite
@@ -35,7 +35,6 @@ from branchmerge_trainer.verify.filters import verified
 from branchmerge_trainer.verify.verifier import open_verifier
 from branchmerge_trainer.workspace import Workspace
 
-THRESHOLD = 0.8
 NGRAM = 13
 WANTED = {
     "verify exact": Kind.WRONG,

@@ -11,7 +11,7 @@ prompt, or be all of it where it has fewer than five words and signs.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from branchmerge_trainer.curate.candidates import Candidate, Drop
@@ -46,9 +46,7 @@ class QuestionIndex:
         self._ngram = ngram
         self._ngrams: dict[str, str] = {}
         """N-gram -> the first question that has it."""
-        self._short: dict[str, str] = {}
-        """Tokens of a question that is compared whole -> the question."""
-        self._short_lengths: set[int] = set()
+        self._whole = _WholeQuestions()
         for suite, asked in suites.items():
             self._add(suite, asked)
 
@@ -56,7 +54,7 @@ class QuestionIndex:
         """Suite and question that the user's messages hold, and by what; None where they hold none."""
         for message in messages:
             if message["role"] == "user":
-                found = self._by_ngram(message["content"]) or self._whole(message["content"])
+                found = self._by_ngram(message["content"]) or self._whole.held_by(tokens(message["content"]))
                 if found is not None:
                     return found
         return None
@@ -71,9 +69,7 @@ class QuestionIndex:
             for ngram in own:
                 self._ngrams.setdefault(ngram, question)
             if not own:
-                words = tokens(_text(messages))
-                self._short.setdefault(" ".join(words), question)
-                self._short_lengths.add(len(words))
+                self._whole.add(tokens(_text(messages)), question)
 
     def _ngrams_of(self, text: str) -> Iterator[str]:
         words = plain_words(text)
@@ -83,17 +79,29 @@ class QuestionIndex:
         shared = next((ngram for ngram in self._ngrams_of(text) if ngram in self._ngrams), None)
         return None if shared is None else f"{self._ngrams[shared]}: {shared}"
 
-    def _whole(self, text: str) -> str | None:
-        if not self._short:
-            return None
-        words = tokens(text)
-        for length in sorted(self._short_lengths):
-            starts = range(len(words) - length + 1) if length >= _PART_TOKENS else range(int(length == len(words)))
-            for start in starts:
-                question = self._short.get(" ".join(words[start : start + length]))
-                if question is not None:
+
+class _WholeQuestions:
+    """Questions that are compared whole, token by token."""
+
+    def __init__(self) -> None:
+        self._alone: dict[tuple[str, ...], str] = {}
+        """Of those that are too short to be part of a prompt: tokens -> question."""
+        self._by_start: defaultdict[tuple[str, ...], list[tuple[list[str], str]]] = defaultdict(list)
+        """First tokens -> the questions that begin with them, with all their tokens."""
+
+    def add(self, words: list[str], question: str) -> None:
+        if len(words) < _PART_TOKENS:
+            self._alone.setdefault(tuple(words), question)
+        else:
+            self._by_start[tuple(words[:_PART_TOKENS])].append((words, question))
+
+    def held_by(self, words: Sequence[str]) -> str | None:
+        """The first question that a prompt holds."""
+        for start in range(len(words) - _PART_TOKENS + 1):
+            for asked, question in self._by_start.get(tuple(words[start : start + _PART_TOKENS]), ()):
+                if words[start : start + len(asked)] == asked:
                     return question
-        return None
+        return self._alone.get(tuple(words))
 
 
 def _is_common(count: int, questions: int) -> bool:
