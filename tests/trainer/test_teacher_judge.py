@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 from asking import Outcome
 from branchmerge.api.errors import InputError
-from branchmerge.api.verification import Judge
+from branchmerge.api.verification import Judge, Verify
 from branchmerge_trainer.curate.candidates import Candidate
 from branchmerge_trainer.curate.teacher.judge import judged
 from branchmerge_trainer.curate.teacher.verdicts import judging_messages, verdict_of
+from branchmerge_trainer.verify.filters import passed
 from modelendpoint import ModelEndpoint, Reaction, Received, fails, model_endpoint, says
 
 RUBRIC = "Right if it equals the reference. Units like {m} count."
@@ -41,7 +43,7 @@ def judge_all(
     judge = Judge.model_validate({"endpoint": endpoint.url, "model": "judge-1", "rubric": RUBRIC, **settings})
     outcome = Outcome()
     found = judged(candidates, judge, "answer", folder, "key-1234", outcome.standings.append, outcome.drop, FIELD)
-    return [verdict for _, verdict in found], outcome
+    return [verdict.correct for _, verdict in found], outcome
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,23 @@ def test_a_verdict_that_was_cut_is_none(endpoint: ModelEndpoint, tmp_path: Path)
     endpoint.react = lambda _: says("VERDICT: CORRECT", finish_reason="length")
     verdicts, outcome = judge_all(endpoint, tmp_path, candidate("4"))
     assert (verdicts, outcome.reasons) == ([], {"judge: gave no verdict": 1})
+
+
+def test_pass_rates_are_those_of_the_verdicts(endpoint: ModelEndpoint, tmp_path: Path) -> None:
+    """Of three answers to a prompt one is right, one wrong, and of one the judge says nothing."""
+    endpoint.react = lambda received: says(f"VERDICT: {received.prompt.partition('answer>')[2].split()[0]}")
+    candidates = [candidate(text, answer="4") for text in ("CORRECT", "INCORRECT", "UNCLEAR")]
+    judge = {"endpoint": endpoint.url, "model": "judge-1", "rubric": RUBRIC}
+    verify = Verify.model_validate({"method": "judge", "judge": judge, "minPassRate": 0.5})
+    assert verify.judge is not None
+    outcome, rates = Outcome(), Counter[tuple[int, int]]()
+
+    found = judged(candidates, verify.judge, "answer", tmp_path, None, lambda _: None, outcome.drop, FIELD)
+    kept = list(passed(found, verify, outcome.drop, lambda right, of: rates.update([(right, of)])))
+
+    assert kept == candidates[:1]
+    assert rates == {(1, 2): 1}
+    assert outcome.reasons == {"wrong answer": 1, "judge: gave no verdict": 1}
 
 
 def test_limits_and_failures_are_those_of_a_teacher(endpoint: ModelEndpoint, tmp_path: Path) -> None:

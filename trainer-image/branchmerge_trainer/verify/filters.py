@@ -33,6 +33,13 @@ def verified(
     Raises InputError where a row lacks what its answer is compared with.
     """
     judged = in_order(lambda candidate: (candidate, verifier.judge(candidate)), candidates, verifier.workers)
+    return passed(judged, verify, drop, pass_rate)
+
+
+def passed(
+    judged: Iterable[Judged], verify: Verify, drop: Drop, pass_rate: PassRate = lambda _right, _of: None
+) -> Iterator[Candidate]:
+    """The same of candidates with their verdicts, as a judge gives them."""
     for _, group in groupby(judged, key=lambda pair: pair[0].prompt):
         answers = list(group)
         right = [candidate for candidate, verdict in answers if verdict.correct]

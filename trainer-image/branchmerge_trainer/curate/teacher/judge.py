@@ -15,6 +15,7 @@ from branchmerge_trainer.curate.teacher.request import Drawing, Failure, Request
 from branchmerge_trainer.curate.teacher.session import Report, Session
 from branchmerge_trainer.curate.teacher.verdicts import judging_messages, verdict_of
 from branchmerge_trainer.verify.text import final_text
+from branchmerge_trainer.verify.verdict import NO_ANSWER, NO_END_OF_TRACE, Verdict, compared
 
 _TRIES = 3
 """Of a judge whose verdict cannot be read: the first is greedy, the others are drawn."""
@@ -32,28 +33,29 @@ def judged(
     report: Report,
     drop: Drop,
     field: str,
-) -> Iterator[tuple[Candidate, bool]]:
+) -> Iterator[tuple[Candidate, Verdict]]:
     """Yield each candidate with the judge's verdict, in order. Those without one are dropped with the reason.
 
-    An answer that never ends its trace is wrong; nobody is asked. `reference` is the column with the reference answer,
-    which a row may lack; `field` is what messages call the judge. For `folder`, `key`, the log and errors see
-    `teacher.ask.ask`: no answer is judged twice.
+    Nobody is asked about an answer that never ends its trace, or has nothing after it. `reference` is the column with
+    the reference answer, which a row may lack; `field` is what messages call the judge. For `folder`, `key`, the log
+    and errors see `teacher.ask.ask`: no answer is judged twice.
     """
     with Session(judge, key, folder, report, field) as session:
 
-        async def work(candidate: Candidate) -> bool | Failure:
-            messages = _messages(candidate, judge, reference)
-            if messages is None:
-                return False
+        async def work(candidate: Candidate) -> Verdict | Failure:
+            answer = final_text("", candidate.answer)
+            if not answer:
+                return NO_END_OF_TRACE if answer is None else NO_ANSWER
+            messages = _messages(candidate, answer, judge, reference)
             digest = digest_of(messages)
             for sample in range(_TRIES):
                 request = _request(Key(digest, sample), messages, judge)
                 failure = await session.asker.ask(request)
                 if failure is not None:
                     return failure
-                verdict = _verdict(session.log[request.key])
-                if verdict is not None:
-                    return verdict
+                is_right = _verdict(session.log[request.key])
+                if is_right is not None:
+                    return compared(is_right, answer)
             return _NO_VERDICT
 
         for candidate, verdict in session.results(candidates, work):
@@ -63,13 +65,9 @@ def judged(
                 yield candidate, verdict
 
 
-def _messages(candidate: Candidate, judge: Judge, reference: str) -> list[Message] | None:
-    """What the judge is asked; None where there is no answer to judge."""
-    question, answer = candidate.messages[:-1], final_text("", candidate.answer)
-    if not answer:
-        return None
+def _messages(candidate: Candidate, answer: str, judge: Judge, reference: str) -> list[Message]:
     expected = candidate.fields.get(reference)
-    return judging_messages(judge.rubric, question, answer, None if expected is None else str(expected))
+    return judging_messages(judge.rubric, candidate.messages[:-1], answer, None if expected is None else str(expected))
 
 
 def _request(key: Key, messages: list[Message], judge: Judge) -> Request:
