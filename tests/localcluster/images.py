@@ -17,7 +17,6 @@ from localcluster.shell import run
 
 DOCKERFILES = Path(__file__).parent / "dockerfiles"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
-KEY_LABEL = "branchmerge.dev/key"
 BUILD_TIMEOUT_SECONDS = 1_800
 ARCHIVE = "image.tar"
 PARALLEL_LOADS = 2  # nodes
@@ -71,18 +70,28 @@ class Image:
             ):
                 _buildah("rm", "--all")  # of a build that was killed
                 self._store(Path(scratch))
+                self._prune(into.parent)
                 target = f"docker-archive:{into / ARCHIVE}:{self.name}"
                 _buildah("push", "--quiet", "--disable-compression", self.name, target)
-                _buildah("rmi", "--prune")  # layers of earlier builds
-            self._prune(into.parent)
 
         return once(cache_root() / "images" / f"{self.slug}-{self.key}", make) / ARCHIVE
 
     def _store(self, scratch: Path) -> None:
-        """Build it into buildah's own store, with its bases before it, unless it is there."""
-        if stored := _buildah("images", "--quiet", "--filter", f"label={KEY_LABEL}={self.key}").split():
-            _buildah("tag", stored[0], self.name)  # the name may have gone to a build of another clone
-            return
+        """Build it into buildah's own store, with its bases before it, unless it is there.
+
+        In the store, its tag is its key. Its name stands for the one that was asked for last, of whatever clone.
+        """
+        repository = self.name.rpartition(":")[0]
+        stored = f"{repository}:{self.key}"
+        earlier = [tag for tag in _stored() if tag.startswith(f"{repository}:") and tag not in {self.name, stored}]
+        if stored not in _stored():
+            self._build(stored, scratch)
+        _buildah("tag", stored, self.name)
+        if earlier:
+            _buildah("rmi", *earlier)
+        _buildah("rmi", "--prune")  # layers of earlier builds
+
+    def _build(self, stored: str, scratch: Path) -> None:
         for base in self.bases:
             base._store(scratch)
         context = scratch / f"context-{self.key}"
@@ -92,7 +101,7 @@ class Image:
         options = ["--pull-never", "--layers", *arguments, *mounts, "--file", str(self.dockerfile)]
         for stage in self.kept_stages:
             _buildah("bud", "--target", stage, "--tag", f"{self.name}-{stage}", *options, str(context))
-        _buildah("bud", "--label", f"{KEY_LABEL}={self.key}", "--tag", self.name, *options, str(context))
+        _buildah("bud", "--tag", stored, *options, str(context))
 
     def _gather(self, context: Path) -> None:
         context.mkdir()
@@ -144,6 +153,11 @@ def _trusted_registries(scratch: Path) -> list[str]:
         file.write_text(text)
         mounts += ["--volume", f"{file}:{place}:ro"]
     return mounts
+
+
+def _stored() -> list[str]:
+    """The tags in buildah's store."""
+    return _buildah("images", "--noheading", "--format", "{{.Name}}:{{.Tag}}").split()
 
 
 def _buildah(command: str, *argv: str) -> str:
