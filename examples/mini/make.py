@@ -3,9 +3,9 @@
 
     python examples/mini/make.py [FOLDER] [--seed N]
 
-FOLDER (default: `build` beside this script) holds afterwards `student/`, `data/<domain>.jsonl`, `eval/<domain>.jsonl`
-and `build.json`, which says what they were made from. That takes one or two minutes on two cores, and no time when it
-is repeated. Exit code 64 says that FOLDER cannot be used.
+FOLDER (default: `build` beside this script) holds afterwards `student/`, `data/<domain>.jsonl`,
+`prompts/<domain>.jsonl`, `eval/<domain>.jsonl` and `build.json`, which says what they were made from. That takes one or
+two minutes on two cores, and no time when it is repeated. Exit code 64 says that FOLDER cannot be used.
 """
 
 from __future__ import annotations

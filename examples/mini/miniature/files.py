@@ -1,4 +1,4 @@
-"""What a job reads of a domain: rows to learn from, and a suite of questions."""
+"""What a job reads of a domain: rows to learn from, the same ones as prompts for a teacher, and a suite."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from miniature.domains import Domain
 
 
 def write_domains(folder: Path, domains: Mapping[str, Domain]) -> None:
-    """`data/<domain>.jsonl` to learn from and `eval/<domain>.jsonl` to be measured by."""
+    """`data/<domain>.jsonl` to learn from, `prompts/<domain>.jsonl` for a teacher, `eval/<domain>.jsonl` as suite."""
     for name, domain in domains.items():
         _write_rows(
             folder / "data" / f"{name}.jsonl",
             ({"messages": [problem.question, problem.solution]} for problem in domain.train),
+        )
+        _write_rows(
+            folder / "prompts" / f"{name}.jsonl",
+            ({"prompt": problem.prompt, "answer": problem.answer} for problem in domain.train),
         )
         _write_rows(
             folder / "eval" / f"{name}.jsonl",
