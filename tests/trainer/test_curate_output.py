@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -81,6 +82,15 @@ def test_long_rows_end_a_row_group(tmp_path: Path) -> None:
     folder = write(tmp_path, rows(*["x" * (5 << 20)] * 8))
 
     assert pq.ParquetFile(folder / ROWS_FILE).metadata.num_row_groups == 2
+
+
+def test_rows_are_read_piece_by_piece(tmp_path: Path) -> None:
+    folder = write(tmp_path, (candidate("why?", f"{number} {'x' * 20_000}", row=number) for number in range(5000)))
+    before = pa.total_allocated_bytes()
+
+    allocated = max(pa.total_allocated_bytes() - before for _ in read_messages(folder / ROWS_FILE))
+
+    assert allocated < 20_000_000, "of a hundred million"
 
 
 def short_ones(candidates: Iterable[Candidate], *, drop: Drop) -> Iterator[Candidate]:

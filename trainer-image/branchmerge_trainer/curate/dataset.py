@@ -30,6 +30,8 @@ _SCHEMA = pa.schema(
         ("sample", pa.int32()),
     ]
 )
+_REPEATED = ["messages.list.element.role", "source", "sample"]
+"""Columns with few values; texts hardly ever repeat, and a dictionary of them would be read as a whole."""
 _GROUP_ROWS = 8192
 _GROUP_CHARACTERS = 16 << 20
 """A row group ends at whichever comes first; it is what a writer holds in memory."""
@@ -52,7 +54,7 @@ class RowsWriter:
 
     def __enter__(self) -> Self:
         self._writer = pq.ParquetWriter(
-            self._folder / ROWS_FILE, _SCHEMA, compression="zstd", version="2.6", data_page_version="1.0"
+            self._folder / ROWS_FILE, _SCHEMA, compression="zstd", version="2.6", use_dictionary=_REPEATED
         )
         return self
 

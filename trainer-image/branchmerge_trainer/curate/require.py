@@ -22,7 +22,7 @@ _NO_PROSE = re.compile(
 )
 _LEAST_LETTERS = 40
 """A text with fewer says too little of its language: it is kept."""
-_JUDGED_CHARACTERS = 400
+_JUDGED_CHARACTERS = 200
 """More would cost time (a millisecond for these) and change little."""
 
 Check = Callable[[Candidate], tuple[str, str] | None]
