@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -124,6 +125,21 @@ def test_whatever_happens_to_the_process_that_runs_programs_the_next_one_runs() 
             run = sandbox.run(Program("import time; time.sleep(30)"))
             assert (run.ending, run.stderr) == (Ending.KILLED, "the process that ran it died")
             assert run.seconds < 20
+
+
+def test_a_run_that_is_interrupted_leaves_no_output_to_the_next() -> None:
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with Sandbox(Limits(wall_seconds=60)) as sandbox:
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            with pytest.raises(KeyboardInterrupt):
+                sandbox.run(Program("import time; time.sleep(1); print('old')"))
+            assert sandbox.run(Program("print('new')")).stdout == "new\n"
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_the_numbers_of_system_calls_are_those_of_the_kernel() -> None:

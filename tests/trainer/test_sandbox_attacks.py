@@ -54,6 +54,19 @@ def test_an_attack_gets_nothing_and_leaves_nothing(
     assert sandbox.run(Program("print(6 * 7)")).stdout == "42\n", "the next program is not concerned"
 
 
+def test_files_of_high_numbers_are_closed_too() -> None:
+    (attack,) = (attack for attack in ATTACKS if attack.name == "files that it inherited")
+    files = [os.open("/dev/null", os.O_RDONLY) for _ in range(200)]  # as a process with many has them
+    try:
+        with Sandbox(LIMITS) as sandbox:
+            run = sandbox.run(Program(attack.program, "{}"))
+    finally:
+        for file in files:
+            os.close(file)
+    assert run.succeeded
+    assert ESCAPED not in run.stdout
+
+
 @pytest.mark.parametrize("attack", [pytest.param(attack, id=attack.name) for attack in ATTACKS if attack.control])
 def test_the_same_attack_succeeds_without_the_sandbox(attack: Attack, tmp_path: Path) -> None:
     with scene() as attacked:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import SpawnProcess
 
 import psutil
@@ -222,6 +223,14 @@ def test_the_next_answer_is_judged_whatever_the_last_one_did_to_the_judge() -> N
         process_of(judge).kill()
         process_of(judge).join()
         assert judge.judge("1", "1").correct, "the judge had died before"
+
+
+def test_a_judge_outlives_the_thread_that_first_asked_it() -> None:
+    with MathJudge() as judge:
+        for _ in range(3):
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(judge.judge, "1", "1").result().correct
+            time.sleep(0.2)
 
 
 def process_of(judge: MathJudge) -> SpawnProcess:

@@ -15,6 +15,7 @@ from branchmerge_trainer.sandbox.kernel import (
     MACHINE,
     drop_capabilities,
     gain_no_privileges,
+    leave_no_dump,
     send_when_parent_dies,
 )
 from branchmerge_trainer.sandbox.landlock import Access, Rule, abi, restrict
@@ -65,6 +66,7 @@ def confine(readable: list[Rule], folder: Path, limits: Limits, *, isolate: bool
         Path("/proc/self/oom_score_adj").write_bytes(_FIRST_TO_BE_KILLED)
     _limit(limits)
     gain_no_privileges()
+    leave_no_dump()
     if isolate:
         drop_capabilities()
         restrict([*readable, Rule(folder, _FILES_OF_ITS_OWN)])

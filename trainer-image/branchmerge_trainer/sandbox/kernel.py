@@ -6,6 +6,7 @@ import ctypes
 import os
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x2008_0522
@@ -39,6 +40,11 @@ def prctl(option: int, first: int, second: object = 0) -> int:
 def gain_no_privileges() -> None:
     """Nothing that this process executes has more rights than itself. Landlock and seccomp ask for it."""
     prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def leave_no_dump() -> None:
+    """Leave no core dump, not even where the kernel pipes it to a program, which a limit does not prevent."""
+    prctl(_PR_SET_DUMPABLE, 0)
 
 
 def send_when_parent_dies(signal: int) -> None:

@@ -139,6 +139,11 @@ class _Zygote:
                 return _run_of(json.loads(connection.recv_bytes()))
         except (EOFError, OSError):
             pass  # it died, such as from lack of memory, and the program with it
+        except SandboxError:
+            raise
+        except BaseException:  # we are told to stop: its answer would be taken for that to the next program
+            self.stop()
+            raise
         self.stop()
         return Run(Ending.KILLED, -9, "", "the process that ran it died", time.monotonic() - started)
 

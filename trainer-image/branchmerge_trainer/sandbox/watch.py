@@ -37,7 +37,8 @@ class Watched:
             verdict = self._until_it_ends(handle, abandoned, started + self.limits.wall_seconds)
         finally:
             os.close(handle)
-        with suppress(ProcessLookupError):
+        os.kill(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may not have come as far as a session of its own
             os.killpg(self.pid, signal.SIGKILL)
         _pid, status, usage = os.wait4(self.pid, 0)
         kill_descendants()
@@ -55,8 +56,9 @@ class Watched:
                 return None
             if remaining <= 0:
                 return Ending.TIMED_OUT
-            if excess := self._excess():
-                return excess
+            with suppress(FileNotFoundError):  # it has just ended, or removed a file
+                if excess := self._excess():
+                    return excess
 
     def _excess(self) -> Ending | None:
         if any(os.fstat(output).st_size >= self.limits.output_bytes for output in self.outputs):
@@ -65,10 +67,8 @@ class Watched:
         size = sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in entries)
         if len(entries) > self.limits.files or size > self.limits.disk_bytes:
             return Ending.TOO_MUCH_DISK
-        with suppress(FileNotFoundError):  # it has just ended
-            if len(os.listdir(f"/proc/{self.pid}/task")) > self.limits.threads:  # noqa: PTH208 - names suffice
-                return Ending.TOO_MANY_THREADS
-        return None
+        threads = os.listdir(f"/proc/{self.pid}/task")  # noqa: PTH208 - names suffice
+        return Ending.TOO_MANY_THREADS if len(threads) > self.limits.threads else None
 
     def _ending(self, code: int, cpu_seconds: float) -> Ending:
         if code >= 0:

@@ -89,6 +89,7 @@ def _become(
     isolate: bool,
 ) -> None:
     """Turn this child of the zygote into the program; whatever happens, it does not come back."""
+    end_of_files = os.sysconf("SC_OPEN_MAX")  # a limit of its own is below what is open
     try:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
@@ -97,7 +98,7 @@ def _become(
     except BaseException as error:
         os.write(refusal, str(error).encode())
         os._exit(1)
-    os.closerange(_FIRST_OTHER_FILE, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(_FIRST_OTHER_FILE, end_of_files)
     execute(source)
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import queue
 import resource
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -38,7 +39,8 @@ class JudgeProcesses:
             seconds: longest judgement; an answer that takes longer is wrong.
             workers: how many answers are judged at the same time.
         """
-        self._processes = [_JudgeProcess(judgement, prepare, seconds) for _ in range(workers)]
+        self._starter = ThreadPoolExecutor(1)  # the kernel ends a process with the thread that started it
+        self._processes = [_JudgeProcess(judgement, prepare, seconds, self._starter) for _ in range(workers)]
         self._idle: queue.SimpleQueue[_JudgeProcess] = queue.SimpleQueue()
         for process in self._processes:
             self._idle.put(process)
@@ -51,6 +53,7 @@ class JudgeProcesses:
     ) -> None:
         for process in self._processes:
             process.stop()
+        self._starter.shutdown()
 
     def judge(self, *arguments: object) -> Verdict:
         """What the judgement says; waits for its turn where all workers are busy."""
@@ -69,7 +72,10 @@ class JudgeProcesses:
 class _JudgeProcess:
     """One of them."""
 
-    def __init__(self, judgement: Judgement, prepare: Callable[[], None], seconds: float) -> None:
+    def __init__(
+        self, judgement: Judgement, prepare: Callable[[], None], seconds: float, starter: ThreadPoolExecutor
+    ) -> None:
+        self._starter = starter
         self._judgement = judgement
         self._prepare = prepare
         self._seconds = seconds
@@ -86,6 +92,9 @@ class _JudgeProcess:
             reason = Reason.TIMED_OUT
         except (EOFError, OSError):
             reason = Reason.CRASHED  # it died over this answer, such as from lack of memory
+        except BaseException:  # we are told to stop: its verdict would be taken for that on the next answer
+            self.stop()
+            raise
         self.stop()
         return Verdict(reason, None)
 
@@ -99,7 +108,7 @@ class _JudgeProcess:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self._judgement, self._prepare), daemon=True)
-        self._process.start()
+        self._starter.submit(self._process.start).result()
         theirs.close()
         self._connection = ours
         try:
