@@ -368,7 +368,7 @@ def test_an_endpoint_that_is_down_is_tried_again_later(endpoint: ModelEndpoint, 
 
 def test_prompts_that_fail_are_no_outage_when_they_are_the_last(endpoint: ModelEndpoint, tmp_path: Path) -> None:
     endpoint.react = lambda received: fails(500, **SOON) if int(received.prompt) % 3 == 0 else says("4")
-    settings = teacher(endpoint.url, retries=3, limits={"concurrency": 15})
+    settings = teacher(endpoint.url, retries=2, limits={"concurrency": 15})
     outcome = ask_all(map(str, range(45)), settings, tmp_path)
     assert outcome.reasons == {"teacher: server error": 15}
 

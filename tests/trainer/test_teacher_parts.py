@@ -101,6 +101,8 @@ def test_waits_grow_and_are_spread() -> None:
         waits = [wait_seconds(tries, None, rng) for _ in range(100)]
         assert longest / 2 <= min(waits) < max(waits) <= longest
     assert all(10.0 <= wait_seconds(1, 10.0, rng) <= 15.0 for _ in range(100))
+    assert wait_seconds(1, 0.0, rng) == 0.0
+    assert all(30.0 <= wait_seconds(8, 0.0, rng) <= 60.0 for _ in range(100)), "who asks for too little is not obeyed"
 
 
 def test_what_may_pass_is_told_from_what_will_not() -> None:

@@ -128,7 +128,7 @@ class Connection:
         return RetryableError(fault, f"HTTP {status}: {said}", after=after)
 
     def _safe(self, text: str) -> str:
-        """What the endpoint said, on one short line and without the key, which some repeat."""
+        """What the endpoint said, on one short line and without the key, which some repeat; not even a part of it."""
         line = " ".join(text.split())
         if self._key:
             line = line.replace(self._key, "***")

@@ -17,7 +17,10 @@ _OPEN, _CLOSE = "<think>", "</think>"
 
 
 class ReplyError(Exception):
-    """What came is no answer. `fault` says why in few words, `detail` in more."""
+    """What came is no answer. `fault` says why in few words, `detail` in more.
+
+    The detail holds what came as a whole: whoever shows a part of it takes keys out of it first.
+    """
 
     def __init__(self, fault: str, detail: str) -> None:
         super().__init__(f"{fault}: {detail}")
@@ -148,7 +151,7 @@ def _parsed(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ReplyError("malformed JSON", f"{error}: {data[:100]!r}") from None
+        raise ReplyError("malformed JSON", f"{error}: {data!r}") from None
 
 
 def _refuse_error(event: Any) -> None:
@@ -161,7 +164,7 @@ def _choices(event: Any) -> list[dict[str, Any]]:
     """The first choice; none in an event that only tells the usage."""
     choices = _fields(event, "event").get("choices")
     if not isinstance(choices, list):
-        raise ReplyError("wrong schema", f"choices is {choices!r:.60}, not a list")
+        raise ReplyError("wrong schema", f"choices is {choices!r}, not a list")
     return [_fields(choice, "choice") for choice in choices[:1]]
 
 
@@ -171,14 +174,14 @@ def _reasoning(message: dict[str, Any]) -> str | None:
 
 def _fields(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ReplyError("wrong schema", f"{name} is {value!r:.60}, not an object")
+        raise ReplyError("wrong schema", f"{name} is {value!r}, not an object")
     return value
 
 
 def _text(fields: dict[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
-        raise ReplyError("wrong schema", f"{name} is {value!r:.60}, not text")
+        raise ReplyError("wrong schema", f"{name} is {value!r}, not text")
     return value
 
 
@@ -189,4 +192,4 @@ def _usage(event: dict[str, Any]) -> Usage | None:
     try:
         return Usage(int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0))
     except (TypeError, ValueError, LookupError, AttributeError):
-        raise ReplyError("wrong schema", f"usage is {usage!r:.60}") from None
+        raise ReplyError("wrong schema", f"usage is {usage!r}") from None

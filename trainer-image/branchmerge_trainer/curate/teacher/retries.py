@@ -21,15 +21,15 @@ def is_transient(status: int) -> bool:
 
 
 def wait_seconds(tries: int, asked: float | None, rng: random.Random) -> float:
-    """Seconds to wait after so many failed tries (from 1).
+    """Seconds to wait after so many failed tries (from 1): exponential backoff, of which half is drawn.
 
-    What the endpoint `asked` for, and a little more so that not all come back at once; else exponential backoff of
-    which half is drawn.
+    Where the endpoint `asked` for a wait it gets that, and a little more so that not all come back at once. If that was
+    too short it gets what others get.
     """
-    if asked is not None:
-        return asked + rng.uniform(0.0, min(asked, 5.0))
-    longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(tries - 1, 16))
-    return longest * rng.uniform(0.5, 1.0)
+    if asked is None:
+        return _backoff(tries, rng)
+    wait = asked + rng.uniform(0.0, min(asked, 5.0))
+    return wait if tries == 1 else max(wait, _backoff(tries - 1, rng))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -42,6 +42,11 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     if seconds is None and value is not None:
         seconds = _seconds_until(value, now)
     return None if seconds is None else _bounded(seconds)
+
+
+def _backoff(tries: int, rng: random.Random) -> float:
+    longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2.0 ** min(tries - 1, 16))
+    return longest * rng.uniform(0.5, 1.0)
 
 
 def _bounded(seconds: float) -> float:
