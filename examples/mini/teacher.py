@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """The miniature's teacher: an OpenAI-compatible endpoint that solves its problems, and errs in a known share of them.
 
-    python examples/mini/teacher.py [--port N] [--host ADDRESS] [--seed N] [--wrong SHARE]
+    python examples/mini/teacher.py [--port N] [--host ADDRESS] [--seed N] [--wrong SHARE] [COMMAND ...]
 
 It errs as models do: not anywhere, but on what it does not know. Of some kinds of questions it believes something
 wrong, and then three of four of its answers are wrong, always in the same way: it takes one quantity for another, one
 operation for another, or gets a sum of two digits wrong. So what it teaches unverified is learned, and of several
 answers to one question the right one can be told. Prompt and seed determine an answer.
 
-The first line printed is the endpoint's URL.
+The first line printed is the endpoint's URL. With a command the teacher is there as long as that runs, such as
+`branchmerge run examples/mini/selective.yaml`, and ends with its exit code.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
@@ -206,25 +209,18 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 512
 
 
-def server(knowledge: Knowledge, host: str = "127.0.0.1", port: int = 0) -> ThreadingHTTPServer:
-    """A server that listens, at a free port where none is given; `serve_forever` makes it answer."""
-    return _Server((host, port), type("_HandlerWithKnowledge", (_Handler,), {"knowledge": knowledge}))
-
-
-def url(listening: ThreadingHTTPServer) -> str:
-    """What `spec.teacher.endpoint` says."""
-    host, port = listening.server_address[:2]
-    return f"http://{host!s}:{port}/v1"
-
-
 @contextmanager
-def serving(seed: int = SEED, wrong: float = WRONG) -> Iterator[str]:
-    """The URL of a teacher that answers, from a thread of this process, as long as the context lasts."""
-    with server(Knowledge(make_domains(seed), wrong)) as listening:
+def serving(seed: int = SEED, wrong: float = WRONG, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """The URL of a teacher that answers, from a thread of this process, as long as the context lasts.
+
+    It takes a free port where none is given. Raises OSError where it cannot listen there.
+    """
+    handler = type("_HandlerWithKnowledge", (_Handler,), {"knowledge": Knowledge(make_domains(seed), wrong)})
+    with _Server((host, port), handler) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield url(listening)
+            yield f"http://{host}:{listening.server_port}/v1"
         finally:
             listening.shutdown()
             thread.join()
@@ -237,19 +233,33 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default 127.0.0.1")
     parser.add_argument("--seed", type=int, default=SEED, help=f"that make.py was given; default {SEED}")
     parser.add_argument("--wrong", type=float, default=WRONG, help=f"share of wrong answers; default {WRONG}")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="runs with the teacher at hand, which ends with it")
     arguments = parser.parse_args()
     try:
-        with server(
-            Knowledge(make_domains(arguments.seed), arguments.wrong), arguments.host, arguments.port
-        ) as listening:
-            print(url(listening), flush=True)
-            listening.serve_forever()
+        with serving(arguments.seed, arguments.wrong, arguments.host, arguments.port) as endpoint:
+            print(endpoint, flush=True)
+            return run(arguments.command) if arguments.command else wait()
     except (ValueError, OSError, OverflowError) as error:
         print(f"teacher.py: {error}", file=sys.stderr)
         return 64
-    except KeyboardInterrupt:
-        return 130
+
+
+def wait() -> int:
+    """Until somebody ends it."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
     return 0
+
+
+def run(command: Sequence[str]) -> int:
+    """The exit code of a command. Whatever ends this process ends the command first."""
+    with subprocess.Popen(command) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        signal.signal(signal.SIGINT, lambda *_: None)  # a terminal tells the command itself
+        code = process.wait()
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

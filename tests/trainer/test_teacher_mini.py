@@ -132,6 +132,16 @@ def test_it_runs_as_a_program(domains: dict[str, Any], tmp_path: Path) -> None:
             process.terminate()
     assert len(outcome.texts) == len(prompts)
     assert outcome.reasons == {"teacher: refused": 1}
+    assert process.returncode == 0
     failed = subprocess.run([*command, "--wrong", "0.9"], capture_output=True, text=True, check=False)
     assert failed.returncode == 64
     assert failed.stderr == "teacher.py: --wrong 0.9: use a share from 0 to 0.75\n"
+
+
+def test_it_is_there_for_a_command(mini: ModuleType) -> None:
+    program = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).status); sys.exit(3)"
+    with mini.serving() as taken:
+        port = int(taken.rpartition(":")[2].removesuffix("/v1"))
+    command = [sys.executable, str(MINI / "teacher.py"), "--port", str(port), sys.executable, "-c", program]
+    done = subprocess.run([*command, f"{taken}/models"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, f"{taken}\n200\n"), done.stderr
