@@ -111,7 +111,7 @@ def test_an_ordinary_user_is_protected_as_well_as_root(tmp_path: Path) -> None:
     assert (summary["isolated"], summary["user"], summary["precious"]) == (True, ORDINARY_USER, "precious")
 
 
-def test_a_program_does_not_outlive_whoever_runs_it() -> None:
+def test_neither_a_program_nor_its_folder_outlives_whoever_runs_it(tmp_path: Path) -> None:
     script = (
         "from branchmerge_trainer.sandbox.program import Limits, Program\n"
         "from branchmerge_trainer.sandbox.sandbox import Sandbox\n"
@@ -119,17 +119,20 @@ def test_a_program_does_not_outlive_whoever_runs_it() -> None:
         "print(flush=True)\n"
         "sandbox.run(Program('import time; time.sleep(60)'))\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as owner:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment) as owner:
         assert owner.stdout is not None
         owner.stdout.readline()
         descendants: list[psutil.Process] = []
         while len(descendants) < 2:
             descendants = psutil.Process(owner.pid).children(recursive=True)
+        assert list(tmp_path.iterdir())
         owner.kill()
     deadline = time.monotonic() + 10
     while any(map(alive, descendants)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(map(alive, descendants))
+    assert list(tmp_path.iterdir()) == []
 
 
 def alive(process: psutil.Process) -> bool:
