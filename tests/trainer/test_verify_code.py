@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from branchmerge_trainer.sandbox.sandbox import Sandbox
-from branchmerge_trainer.verify.code import same_output, score_code
+from branchmerge_trainer.verify.code import same_output, same_value, score_code
 from branchmerge_trainer.verify.coding import Case, CodeTests, CodeTestsError, code_tests
 from branchmerge_trainer.verify.programs import last_code
 from branchmerge_trainer.verify.verdict import Reason
@@ -147,6 +147,12 @@ def test_the_program_is_the_last_closed_block(text: str, code: str | None) -> No
 )
 def test_output_is_compared_line_by_line_and_numbers_by_value(printed: str, expected: str, same: bool) -> None:
     assert same_output(printed, expected) is same
+
+
+@pytest.mark.parametrize("printed", ["", "x", "[1", "[" * 100_000, "9" * 10_000, "[0, 1] [0, 1]"])
+def test_whatever_a_function_returns_only_the_value_is_right(printed: str) -> None:
+    assert not same_value(printed, [0, 1])
+    assert same_value("[0, 1]", [0, 1])
 
 
 SOLUTION = "class Solution:\n    def two_sum(self, a: List[int], t: int) -> List[int]:\n        return {}"
