@@ -27,7 +27,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
         try:
             for item in items:
                 pending.append(threads.submit(function, item))
-                if len(pending) >= _AHEAD * workers:
+                while pending and (pending[0].done() or len(pending) >= _AHEAD * workers):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
