@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
-
-from branchmerge.api import support
-from branchmerge.api.resource import Spec
 
 TEACHER: dict[str, Any] = {
     "endpoint": "http://vllm/v1",
@@ -36,13 +30,3 @@ CURATION: dict[str, Any] = {
     },
 }
 """Edits of `builders.make_job`."""
-
-
-@pytest.fixture
-def curations_supported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the trainer could do all that the API has."""
-
-    def none(spec: Spec) -> Iterator[str]:
-        return iter(())
-
-    monkeypatch.setattr(support, "_curation_fields", none)

@@ -13,7 +13,7 @@ from branchmerge.kube.cleanup import cleanup_manifest
 from branchmerge.kube.manifests import child_manifest
 from branchmerge.kube.settings import OperatorSettings
 from builders import make_job
-from curations import CURATION, curations_supported  # noqa: F401 - a fixture
+from curations import CURATION
 from goldenfile import assert_as_before
 from valid_specs import POD_TEMPLATE
 from world import World
@@ -97,7 +97,6 @@ def start_of(edits: dict[str, Any], stage: str) -> tuple[Start, World]:
             world.end(attempt)
 
 
-@pytest.mark.usefixtures("curations_supported")
 @pytest.mark.parametrize("case", CASES)
 def test_the_child_is_as_it_was(case: str) -> None:
     edits, stage = CASES[case]

@@ -60,11 +60,6 @@ def test_the_papers_suites_are_sampled_as_often_as_there() -> None:
 
 def test_what_this_version_cannot_do_is_named() -> None:
     assert unsupported(read(DESIGN).spec) == [
-        "not supported yet: spec.teacher",
-        "not supported yet: spec.branches[0].data.verify",
-        "not supported yet: spec.branches[2].data.sources[0].prompts (use dataset or path with complete rows)",
-        "not supported yet: spec.branches[2].data.verify",
-        "not supported yet: spec.branches[2].data.select",
         "not supported yet: spec.evaluation.engine: vllm (use transformers)",
         "not supported yet: spec.evaluation.suites[0].builtin (use path)",
         "not supported yet: spec.evaluation.suites[1].builtin (use path)",

@@ -9,54 +9,18 @@ import pytest
 from branchmerge.api.resource import DistillationJob
 from branchmerge.api.support import unsupported
 from builders import REMOVED, make_document
+from curations import CURATION
 from invalid_specs.merges import candidates, step
 
-DATA = "spec.branches.0.data"
 LINEAR = [step("linear")]
+CURATION_EDITS = {f"spec.{path}": value for path, value in CURATION.items()}
 
 
 @pytest.mark.parametrize(
     ("edits", "expected"),
     [
         pytest.param({}, [], id="all of it is carried out"),
-        pytest.param(
-            {"spec.teacher": {"endpoint": "http://vllm/v1", "model": "r1"}},
-            ["not supported yet: spec.teacher"],
-            id="a teacher",
-        ),
-        pytest.param({f"{DATA}.verify": {"method": "math"}}, ["not supported yet: spec.branches[0].data.verify"]),
-        pytest.param({f"{DATA}.select": {}}, ["not supported yet: spec.branches[0].data.select"]),
-        pytest.param({f"{DATA}.deduplicate": {}}, ["not supported yet: spec.branches[0].data.deduplicate"]),
-        pytest.param({f"{DATA}.decontaminate": {}}, ["not supported yet: spec.branches[0].data.decontaminate"]),
-        pytest.param({f"{DATA}.require": {}}, ["not supported yet: spec.branches[0].data.require"]),
-        pytest.param({f"{DATA}.shuffle": {}}, ["not supported yet: spec.branches[0].data.shuffle"]),
-        pytest.param(
-            {f"{DATA}.sources.0": {"path": "a.jsonl", "maxRows": 5, "weight": 1.0}, f"{DATA}.limits": {"maxRows": 5}},
-            [
-                "not supported yet: spec.branches[0].data.sources[0].maxRows",
-                "not supported yet: spec.branches[0].data.sources[0].weight",
-            ],
-            id="caps and weights of sources",
-        ),
-        pytest.param(
-            {f"{DATA}.limits": {"minTokens": 1, "maxTokens": 9, "maxRows": 5, "maxCharacters": 9}},
-            [
-                "not supported yet: spec.branches[0].data.limits.minTokens",
-                "not supported yet: spec.branches[0].data.limits.maxTokens",
-            ],
-            id="limits in tokens",
-        ),
-        pytest.param(
-            {
-                "spec.branches.0.teacher": {"endpoint": "http://vllm/v1", "model": "r1"},
-                f"{DATA}.sources.0": {"prompts": {"path": "p.jsonl"}},
-            },
-            [
-                "not supported yet: spec.branches[0].teacher",
-                "not supported yet: spec.branches[0].data.sources[0].prompts (use dataset or path with complete rows)",
-            ],
-            id="a branch's own teacher",
-        ),
+        pytest.param(CURATION_EDITS, [], id="curation with all that it can have"),
         pytest.param(
             {"spec.training.overlong": "Split"},
             [

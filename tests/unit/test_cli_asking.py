@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from branchmerge.cli.asking import asked
 from branchmerge.cli.main import app
 from builders import make_job
-from curations import JUDGE, TEACHER, curations_supported  # noqa: F401 - a fixture
+from curations import JUDGE, TEACHER
 from jobfolder import make_folder, write_rows
 
 DATA = {"sources": [{"prompts": {"path": "data/prompts.jsonl"}}]}
@@ -89,7 +89,6 @@ def test_a_judge_is_told_with_its_budget(tmp_path: Path) -> None:
     assert told[1] == "judge of math, v3: at most 5.00 EUR"
 
 
-@pytest.mark.usefixtures("curations_supported")
 def test_plan_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     branches = [
         {"name": "math", "data": DATA},

@@ -12,9 +12,7 @@ from branchmerge.core.graph import build_graph
 from branchmerge.core.keys import keys_of
 from branchmerge.core.model import Stage
 from builders import REMOVED, edited, make_job
-from curations import CURATION, TEACHER, curations_supported  # noqa: F401 - a fixture
-
-pytestmark = pytest.mark.usefixtures("curations_supported")
+from curations import CURATION, TEACHER
 
 DATA = "branches.0.data"
 VERIFY = f"{DATA}.verify"

@@ -27,10 +27,8 @@ from branchmerge.local.layout import RunFolder
 from branchmerge.local.machine import Machine
 from branchmerge.local.problems import JobInputError, lines_of
 from builders import make_job
-from curations import CURATION, TEACHER, curations_supported  # noqa: F401 - a fixture
+from curations import CURATION, TEACHER
 from jobfolder import make_folder, write_rows
-
-pytestmark = pytest.mark.usefixtures("curations_supported")
 
 ENVIRON = {"TEACHER_API_KEY": "sk-teacher", "TEACHER_JUDGE_KEY": "sk-judge", "HF_TOKEN": "hf"}
 OTHER = {**TEACHER, "apiKeySecretRef": {"name": "other", "key": "key"}}

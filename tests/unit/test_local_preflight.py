@@ -19,7 +19,7 @@ from branchmerge.local.models import model_facts
 from branchmerge.local.preflight import input_problems, machine_problems, prepare_folder
 from branchmerge.local.problems import lines_of
 from branchmerge.local.rows import suite_problem
-from curations import TEACHER, curations_supported  # noqa: F401 - a fixture
+from curations import TEACHER
 from jobfolder import make_folder, question, write_rows
 
 DATA, SUITE, MODEL = "path: data/math.jsonl", "path: eval/house.jsonl", "model: student"
@@ -118,9 +118,9 @@ def test_a_job_without_mistakes_has_none(tmp_path: Path) -> None:
             edit_spec(lambda spec: spec["merge"].pop("recipe")), "merge:", "set exactly one of recipe", id="no recipe"
         ),
         pytest.param(
-            edit_spec(lambda spec: spec.update(teacher={"endpoint": "http://x", "model": "y"})),
-            "teacher:",
-            "not supported yet: spec.teacher",
+            edit_spec(lambda spec: spec["evaluation"].update(engine="vllm")),
+            "engine:",
+            "not supported yet: spec.evaluation.engine: vllm (use transformers)",
             id="not supported yet",
         ),
         pytest.param(remove("data/math.jsonl"), DATA, "'data/math.jsonl' is not there", id="missing data file"),
@@ -248,7 +248,6 @@ GROUP = {"verify": {"method": "regex", "pattern": "(A|B)", "reference": "letter"
 CODE = {"verify": {"method": "code", "tests": "cases"}}
 
 
-@pytest.mark.usefixtures("curations_supported")
 @pytest.mark.parametrize(
     ("data", "row", "said"),
     [
@@ -277,7 +276,6 @@ def test_prompts_are_looked_at_as_rows_are(
     assert said is None or f"spec.branches[0].data.sources[0]: {tmp_path}/data/prompts.jsonl:1: {said}" in problems[0]
 
 
-@pytest.mark.usefixtures("curations_supported")
 def test_prompts_that_are_not_there_are_named_by_their_field(tmp_path: Path) -> None:
     make_folder(tmp_path, {"teacher": TEACHER})
     edit_spec(lambda spec: spec["branches"][0].update(data=PROMPTS))(tmp_path)

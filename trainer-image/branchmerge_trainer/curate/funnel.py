@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -82,7 +82,7 @@ class Funnel:
 
     def through(
         self, name: str, items: Iterable[Item], filter_: Filter[Item], becomes: Callable[[Item], int] = lambda _: 1
-    ) -> Iterator[Candidate]:
+    ) -> Generator[Candidate, None, None]:
         """What a filter lets pass of `items`, counted as the step `name`.
 
         `becomes`: how many candidates the filter makes of an item, those included that it drops.
@@ -99,12 +99,12 @@ class Funnel:
             counts.update({reason: dropped.rows for reason, dropped in step.dropped.items()})
         return dict(counts)
 
-    def write(self, folder: Path) -> None:
-        """Write `funnel.json`, once all candidates have passed."""
+    def write(self, folder: Path, **more: Any) -> None:
+        """Write `funnel.json`, once all candidates have passed; `more` stands in it beside the steps."""
         for step in self.steps:
             step.check()
         steps = [step.to_json() for step in self.steps]
-        text = json.dumps({"steps": steps}, ensure_ascii=False, indent=1)
+        text = json.dumps({"steps": steps, **more}, ensure_ascii=False, indent=1)
         (folder / FUNNEL_FILE).write_text(f"{text}\n", encoding="utf-8")
 
 
@@ -115,7 +115,7 @@ def _counted_in(items: Iterable[Item], step: Step, becomes: Callable[[Item], int
         yield item
 
 
-def _counted_out(candidates: Iterator[Candidate], step: Step) -> Iterator[Candidate]:
+def _counted_out(candidates: Iterator[Candidate], step: Step) -> Generator[Candidate, None, None]:
     for candidate in candidates:
         step.rows_out += 1
         yield candidate

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlparse
 
@@ -41,6 +41,31 @@ def read_rows(source: Source, workspace: Workspace, where: str) -> Rows:
     else:
         assert source.file is not None, "validated: a source is a data set or a path"
         yield from _read_file(source.file, workspace, where)
+
+
+def count_rows(source: Source, workspace: Workspace) -> int | None:
+    """Rows that are read of a source, `maxRows` included; None where only reading it all would tell."""
+    if source.file is None:
+        return source.max_rows
+    location = workspace.locate(source.file)
+    if "://" in location:
+        return source.max_rows
+    try:
+        rows = _count(Path(location))
+    except (OSError, pa.ArrowInvalid):
+        return None  # reading it says what is wrong
+    return rows if source.max_rows is None or rows is None else min(rows, source.max_rows)
+
+
+def _count(path: Path) -> int | None:
+    match path.suffix:
+        case suffix if suffix in _LINES:
+            with path.open("rb") as file:
+                return sum(1 for line in file if line.strip())
+        case suffix if suffix in _PARQUET:
+            rows: int = pq.read_metadata(path).num_rows
+            return rows
+    return None
 
 
 def name_of(source: Source) -> str:

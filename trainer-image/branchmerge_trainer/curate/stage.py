@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,7 @@ from branchmerge_trainer.curate.card import write_card
 from branchmerge_trainer.curate.dataset import DIGEST_FILE, RowsWriter
 from branchmerge_trainer.curate.decontaminate import QuestionIndex, without_contamination
 from branchmerge_trainer.curate.dedup import without_near_repeats, without_repeats
+from branchmerge_trainer.curate.endpoints import Teaching, Verification
 from branchmerge_trainer.curate.funnel import Filter, Funnel
 from branchmerge_trainer.curate.lengths import open_counter, within_characters, within_tokens
 from branchmerge_trainer.curate.mixing import Mixer
@@ -23,6 +25,7 @@ from branchmerge_trainer.curate.sources import name_of
 from branchmerge_trainer.evaluate.suites import read_questions
 from branchmerge_trainer.progress import ProgressReporter
 from branchmerge_trainer.runtime import Findings, StageContext
+from branchmerge_trainer.verify.filters import selected
 from branchmerge_trainer.workspace import Workspace
 
 _REPORT_EVERY_ROWS = 500
@@ -36,31 +39,54 @@ def run(task: CurateTask, context: StageContext, folder: Path) -> Findings:
 
     Raises InputError at the first row that has not the columns it should have, and where no row is left.
     """
-    reader = Reader(task.branch, task.data, context.workspace)
-    mixer = Mixer(task.data, context.work / _SPOOL_FILE)
+    with ExitStack() as stack:
+        return _curated(task, context, folder, stack)
+
+
+def _curated(task: CurateTask, context: StageContext, folder: Path, stack: ExitStack) -> Findings:
+    data = task.data
+    teaching = Teaching(task, context) if data.asks else None
+    verification = Verification(task, context, stack) if data.verify is not None else None
+    asked = [each.asked for each in (teaching, verification) if each is not None and each.asked is not None]
+
+    reader = Reader(task.branch, data, context.workspace)
+    mixer = Mixer(data, context.work / _SPOOL_FILE)
     funnel = Funnel()
-    rows = funnel.through("read", _told(reader.rows(), "reading rows", context.progress), reader.shaped)
+    raw = reader.rows() if asked else _told(reader.rows(), "reading rows", context.progress)
+    rows = funnel.through("read", raw, reader.shaped)
+    if teaching is not None:
+        rows = funnel.through("ask the teacher", rows, teaching.answered, teaching.becomes)
+    if data.require is not None:
+        rows = funnel.through("require", rows, partial(required, require=data.require))
+    if verification is not None:
+        rows = funnel.through("verify", rows, verification.kept)
     for name, filter_ in _filters(task, context.workspace):
         rows = funnel.through(name, rows, filter_)
     rows = funnel.through("cap and order", rows, mixer.mixed)
     if mixer.waits:
         rows = _told(rows, "writing rows", context.progress)
     with RowsWriter(folder) as writer:
-        for row in rows:
+        for row in stack.enter_context(closing(rows)):
             writer.add(row)
     if not writer.figures["rows"]:
         raise InputError(_nothing_left(task, funnel.dropped))
-    funnel.write(folder)
+    told = [each for each in asked if each.standing is not None]
+    rates = None if verification is None else verification.to_json()
+    funnel.write(folder, passRates=rates, asked=[each.to_json() for each in told])
     write_card(folder, context.config.job, task, funnel, writer)
     figures = {name: float(value) for name, value in writer.figures.items()}
+    for each in told:
+        figures |= each.figures
+    if verification is not None and verification.pass_rate is not None:
+        figures["pass_rate"] = verification.pass_rate
     return Findings(figures=figures, dropped=funnel.dropped, content=[DIGEST_FILE])
 
 
 def _filters(task: CurateTask, workspace: Workspace) -> Iterator[tuple[str, Filter[Candidate]]]:
-    """What the branch asks for: the name of each step and its filter, in the order in which a row passes them."""
+    """What else the branch asks for: the name of each step and its filter, in the order in which a row passes them."""
     data = task.data
-    if data.require is not None:
-        yield "require", partial(required, require=data.require)
+    if data.select is not None:
+        yield "select", partial(selected, select=data.select)
     if data.deduplicate is not None and data.deduplicate.exact:
         yield "deduplicate", without_repeats
     if data.deduplicate is not None and data.deduplicate.near_threshold is not None:
@@ -84,7 +110,7 @@ def _questions(task: CurateTask, ngram: int, workspace: Workspace) -> QuestionIn
     return QuestionIndex(suites, ngram)
 
 
-def _told(items: Iterable[Item], phase: str, progress: ProgressReporter) -> Iterator[Item]:
+def _told(items: Iterable[Item], phase: str, progress: ProgressReporter) -> Generator[Item, None, None]:
     """The items; how many were taken is the step of the phase, which begins with the first."""
     progress.phase(phase, step=0)
     count = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def ask(
     report: Report,
     drop: Drop,
     field: str = "spec.teacher",
-) -> Iterator[list[Answer]]:
+) -> Generator[list[Answer], None, None]:
     """Yield the answers to each prompt that has some. Every other sample is dropped with its reason.
 
     What the log in `folder` holds is not asked again; what could not be answered is. Of a process that is killed, the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 from branchmerge.api.verification import Judge
@@ -33,7 +33,7 @@ def judged(
     report: Report,
     drop: Drop,
     field: str,
-) -> Iterator[tuple[Candidate, Verdict]]:
+) -> Generator[tuple[Candidate, Verdict], None, None]:
     """Yield each candidate with the judge's verdict, in order. Those without one are dropped with the reason.
 
     Nobody is asked about an answer that never ends its trace, or has nothing after it. `reference` is the column with
