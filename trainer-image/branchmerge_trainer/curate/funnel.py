@@ -35,7 +35,9 @@ class Dropped:
 
     rows: int = 0
     examples: list[dict[str, Any]] = field(default_factory=list)
-    """The first few, shortened."""
+    """The first few of different prompts, shortened."""
+    last: tuple[int, int] | None = None
+    """The prompt of the last example."""
 
 
 @dataclass
@@ -53,8 +55,9 @@ class Step:
         """Count a candidate that goes no further; see `Drop`."""
         dropped = self.dropped.setdefault(reason, Dropped())
         dropped.rows += 1
-        if len(dropped.examples) < _EXAMPLES:
+        if len(dropped.examples) < _EXAMPLES and dropped.last != candidate.prompt:
             dropped.examples.append(_example(candidate, detail))
+            dropped.last = candidate.prompt
 
     def check(self) -> None:
         """Assert that every candidate is accounted for, once all have passed."""
