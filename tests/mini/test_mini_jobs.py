@@ -13,7 +13,7 @@ from branchmerge.api.resource import DistillationJob
 from branchmerge.api.support import unsupported
 
 FOLDER = Path(__file__).parents[2] / "examples" / "mini"
-JOBS = ["distillation", "task-arithmetic", "mixture"]
+JOBS = ["distillation", "task-arithmetic", "mixture", "selective", "unverified"]
 
 
 def read(name: str) -> Any:
@@ -35,6 +35,23 @@ def test_recipes_are_compared_on_the_same_specialists() -> None:
     del fusion["metadata"]["name"], arithmetic["metadata"]["name"]
     assert fusion["spec"].pop("merge") != arithmetic["spec"].pop("merge")
     assert fusion == arithmetic
+
+
+def test_verification_is_compared_on_the_same_questions_and_steps() -> None:
+    verified, unverified = read("selective")["spec"], read("unverified")["spec"]
+    for branch in verified["branches"]:
+        assert branch["data"].pop("verify")
+        assert branch["data"].pop("select")
+    assert verified["teacher"]["sampling"].pop("samples") > unverified["teacher"]["sampling"].pop("samples") == 1
+    assert verified == unverified
+
+
+def test_a_teacher_takes_the_place_of_the_data_and_of_nothing_else() -> None:
+    prepared, asked = read("distillation")["spec"], read("selective")["spec"]
+    assert asked.pop("teacher")
+    for branch in (*prepared["branches"], *asked["branches"]):
+        del branch["data"]
+    assert prepared == asked
 
 
 def test_the_control_has_the_data_the_steps_and_the_suites_of_all_branches() -> None:
