@@ -86,12 +86,17 @@ class Node:
         """Return when the API server calls it Ready, by word that its kubelet gave after `since`, and it has its GPUs.
 
         Raises:
-            ClusterError: it took too long, or a program of it ended.
+            ClusterError: it took too long, or a program of it ended for good.
         """
 
         def ready() -> bool:
-            for daemon in self.daemons:
-                daemon.require_running()
+            self.containerd.require_running()
+            self.kube_proxy.require_running()
+            if (
+                self.kubelet.pid is None
+            ):  # it ends where containerd answers and its CRI does not; systemd revives it, too
+                self.kubelet.start()
+                return False
             conditions = self.admin.get("node", self.name)["status"]["conditions"]
             entry = next(entry for entry in conditions if entry["type"] == "Ready")
             return entry["status"] == "True" and datetime.fromisoformat(entry["lastHeartbeatTime"]) >= since
