@@ -43,6 +43,7 @@ def test_verification_is_compared_on_the_same_questions_and_steps() -> None:
         assert branch["data"].pop("verify")
         assert branch["data"].pop("select")
     assert verified["teacher"]["sampling"].pop("samples") > unverified["teacher"]["sampling"].pop("samples") == 1
+    assert verified["evaluation"].pop("gates")
     assert verified == unverified
 
 
