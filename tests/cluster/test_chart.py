@@ -39,7 +39,8 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
 
 @contextmanager
 def installed(kubectl: Kubectl, namespace: str, values: dict[str, Any]) -> Iterator[None]:
-    """A release; there are no nodes, so nothing is waited for."""
+    """A release; there are no nodes, so nothing is waited for, and nothing can run after it."""
+    values = {**values, "releaseJobsOnUninstall": False}
     place = ["--kubeconfig", str(kubectl.kubeconfig), "--namespace", namespace]
     helm("install", OPERATOR, CHART, *place, "--values", "-", stdin=yaml.safe_dump(values))
     try:
@@ -68,10 +69,11 @@ def account(namespace: str) -> str:
 
 
 def pods(values: dict[str, Any]) -> list[Object]:
-    """The operator's pod and the test's, without the account, which is not there before a release."""
+    """The operator's pod, the test's and that after an uninstall, without their accounts, which are not there yet."""
     made = objects(values)
-    (template,) = (each["spec"]["template"] for each in made if each["kind"] == "Deployment")
-    specs = [template["spec"], *(each["spec"] for each in made if each["kind"] == "Pod")]
+    specs = [each["spec"]["template"]["spec"] for each in made if each["kind"] in {"Deployment", "Job"}]
+    specs += [each["spec"] for each in made if each["kind"] == "Pod"]
+    assert len(specs) == 3
     return [{**spec, "serviceAccountName": "default"} for spec in specs]
 
 
