@@ -65,7 +65,7 @@ def test_the_metadata_are_plain_yaml_that_reads_back_the_same(card: ModelCard) -
         "| `final` | `arcee_fusion` | math-science | coding | – | 32.5% |",
         "| steps | 20 | 20 | 20 |",
         "| `learningRate` | 1e-05 | 1e-05 | 1e-05 |",
-        "| science | 100 | 10 empty (curate), 3 overlong (train) | 87 | 10% of each batch from math |",
+        "| science | 100 | – | – | 10 empty (curate), 3 overlong (train) | 87 | 10% of each batch from math |",
         f"| student | `acme/student` | `{COMMIT}` |",
         "AutoModelForCausalLM.from_pretrained",
     ],

@@ -20,7 +20,7 @@ def test_the_data_have_the_promised_shape(tmp_path: Path) -> None:
 
     report = json.loads(job.read("report.json"))
 
-    assert list(report) == ["job", "verdict", "scores", "differences", "stages"]
+    assert list(report) == ["job", "verdict", "scores", "differences", "data", "stages"]
     assert (report["job"], report["verdict"]) == ("tiny", result.verdict)
     assert [score["model"] for score in report["scores"] if score["suite"] == "house"] == list(SKILLS)
     merged = next(score for score in report["scores"] if score["model"] == "merged")

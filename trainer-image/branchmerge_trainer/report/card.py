@@ -10,6 +10,7 @@ from branchmerge_trainer.report.facts import Facts
 from branchmerge_trainer.report.markdown import bullets, code, plain, table
 from branchmerge_trainer.report.metadata import metadata
 from branchmerge_trainer.report.rows import lineage
+from branchmerge_trainer.report.rows.asked import AskedRow, asked_rows, asked_total
 from branchmerge_trainer.report.rows.cost import costs, duration, total_cost
 from branchmerge_trainer.report.rows.data import Funnel, funnel
 from branchmerge_trainer.report.rows.merge import density
@@ -151,14 +152,33 @@ def _making(facts: Facts) -> Iterator[str]:
     )
     yield "## Data"
     yield table(
-        ["branch", "rows read", "dropped", "rows learned", "replay"],
+        ["branch", "rows read", "further answers", "pass rate", "dropped", "rows learned", "replay"],
         [_funnel_row(funnel(branch)) for branch in facts.branches],
     )
+    if asked := asked_rows(facts):
+        yield table(
+            ["branch", "asked", "model", "answers", "prompt tokens", "answer tokens", "cost"],
+            map(_asked_row, [*asked, *([asked_total(facts)] if len(asked) > 1 else [])]),
+        )
 
 
 def _funnel_row(row: Funnel) -> list[str]:
-    drops = ", ".join(f"{drop.rows:,} {drop.reason} ({drop.stage})" for drop in row.drops)
-    return [plain(row.branch), f"{row.read:,}", plain(drops or "none"), f"{row.learned:,}", plain(row.replay or "–")]
+    drops = ", ".join(f"{drop.rows:,} {drop.reason} ({drop.step})" for drop in row.drops)
+    rate = row.pass_rates.mean if row.pass_rates else None
+    return [
+        plain(row.branch),
+        f"{row.read:,}",
+        f"{row.added:,}" if row.added else "–",
+        "–" if rate is None else f"{rate:.1%}",
+        plain(drops or "none"),
+        f"{row.learned:,}",
+        plain(row.replay or "–"),
+    ]
+
+
+def _asked_row(row: AskedRow) -> list[str]:
+    counts = (f"{count:,}" for count in (row.answers, row.prompt_tokens, row.completion_tokens))
+    return [plain(row.branch), plain(row.who) or "–", code(row.model) if row.model else "–", *counts, plain(row.cost)]
 
 
 def _lineage(facts: Facts) -> Iterator[str]:

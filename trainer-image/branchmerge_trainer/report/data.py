@@ -6,7 +6,8 @@ from typing import Any
 
 from branchmerge.api.stage import StageAccount
 from branchmerge_trainer.report.comparisons import Comparison
-from branchmerge_trainer.report.facts import Facts
+from branchmerge_trainer.report.facts import Branch, Facts
+from branchmerge_trainer.report.rows.data import funnel
 
 
 def data(facts: Facts, verdict: str) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def data(facts: Facts, verdict: str) -> dict[str, Any]:
             for (model, suite), score in facts.scores.items()
         ],
         "differences": [_difference(each) for each in facts.comparisons],
+        "data": [_rows(branch) for branch in facts.branches],
         "stages": [_stage(account) for account in facts.task.accounts],
     }
 
@@ -37,6 +39,28 @@ def _difference(comparison: Comparison) -> dict[str, Any]:
         "suite": comparison.suite,
         "value": comparison.value,
         "ci95": [comparison.low, comparison.high],
+    }
+
+
+def _rows(branch: Branch) -> dict[str, Any]:
+    """What became of a branch's rows, without the examples, which are texts that anyone may have written."""
+    found = funnel(branch)
+    return {
+        "branch": found.branch,
+        "read": found.read,
+        "learned": found.learned,
+        "steps": [
+            {
+                "name": step.name,
+                "in": step.came,
+                "added": step.added,
+                "out": step.left,
+                "dropped": {drop.reason: drop.rows for drop in step.drops},
+            }
+            for step in found.steps
+        ],
+        "passRates": None if found.pass_rates is None else found.pass_rates.model_dump(mode="json"),
+        "asked": [each.model_dump(mode="json") for each in found.asked],
     }
 
 

@@ -12,6 +12,7 @@ from branchmerge.api.resource import MERGED
 from branchmerge.api.stage import ReportTask, Score, StageResult
 from branchmerge_trainer.merge.tensors import TensorChange
 from branchmerge_trainer.report.comparisons import Comparison
+from branchmerge_trainer.report.curation import CurationRecord
 from branchmerge_trainer.train.history import StepRecord
 
 
@@ -32,6 +33,8 @@ class Branch:
     curation: Stage
     training: Stage
     history: Sequence[StepRecord]
+    record: CurationRecord = field(default_factory=CurationRecord)
+    """What the curation tells of its rows."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from branchmerge.api.stage import ModelRef, ReportTask
 from branchmerge_trainer.evaluate.answers import read_answers
 from branchmerge_trainer.merge.tensors import read_changes
 from branchmerge_trainer.report.comparisons import compare_all
+from branchmerge_trainer.report.curation import read_curation
 from branchmerge_trainer.report.facts import Branch, Facts, Merge, Stage
 from branchmerge_trainer.report.metadata import is_hub_id
 from branchmerge_trainer.train.history import read_history
@@ -51,6 +52,7 @@ def _branch(name: str, task: ReportTask, workspace: Workspace) -> Branch:
         curation=_stage(task.curate[name], workspace),
         training=_stage(output, workspace),
         history=read_history(workspace.path(output)),
+        record=read_curation(workspace.path(task.curate[name])),
     )
 
 

@@ -15,10 +15,12 @@ from branchmerge.api.evaluation import Suite
 from branchmerge.api.merge import STUDENT
 from branchmerge_trainer.report.conclusions import Conclusions
 from branchmerge_trainer.report.facts import Branch, Facts
+from branchmerge_trainer.report.funnels import MOST_OPEN, rates_figure, step_bar, tones
 from branchmerge_trainer.report.plots import rows as plots
 from branchmerge_trainer.report.plots.curves import COLOURS, curves
 from branchmerge_trainer.report.plots.scale import Scale, linear
 from branchmerge_trainer.report.rows import lineage
+from branchmerge_trainer.report.rows.asked import asked_rows, asked_total, money
 from branchmerge_trainer.report.rows.cost import PARTS, costs, duration, total_cost
 from branchmerge_trainer.report.rows.data import funnel
 from branchmerge_trainer.report.rows.merge import density
@@ -67,7 +69,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"short": lineage.short, "duration": duration, "breakable": _breakable, "typeset": _typeset}
-    drawn = (plots.axis, plots.bar, plots.interval, plots.strip, plots.strip_axis)
+    drawn = (plots.axis, plots.bar, plots.interval, plots.strip, plots.strip_axis, rates_figure, step_bar)
     environment.globals |= {function.__name__: function for function in drawn}
     return environment
 
@@ -75,6 +77,7 @@ def _environment() -> Environment:
 def _view(facts: Facts, conclusions: Conclusions) -> dict[str, Any]:
     """What the template shows, by the names that it uses."""
     found, gaps = gains(facts), specialist_gaps(facts)
+    funnels = [funnel(branch) for branch in facts.branches]
     runs = [_run(index, branch) for index, branch in enumerate(facts.branches) if branch.history]
     return {
         "job": facts.job,
@@ -92,11 +95,16 @@ def _view(facts: Facts, conclusions: Conclusions) -> dict[str, Any]:
         "runs": runs,
         "branches": [branch.name for branch in facts.branches],
         "settings": settings(facts.branches),
-        "funnels": [funnel(branch) for branch in facts.branches],
+        "funnels": funnels,
+        "tones": tones(funnels),
+        "most_open": MOST_OPEN,
         "densities": [density(merge) for merge in facts.merges],
         "costs": costs(facts),
         "total": total_cost(facts),
         "cost_parts": PARTS,
+        "answers": asked_rows(facts),
+        "answers_total": asked_total(facts),
+        "money": money(facts),
         "inputs": lineage.inputs(facts),
         "made": lineage.made(facts),
         "versions": lineage.versions(facts),

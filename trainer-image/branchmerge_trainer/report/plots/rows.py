@@ -55,9 +55,9 @@ def axis(scale: Scale, *, signed: bool = False) -> Markup:
 
 def bar(parts: Sequence[tuple[str, float]]) -> Markup:
     """Shares (0-1) of one whole, side by side, each in the colour of its class; what they leave is the rail."""
-    shapes, start = [_cell(0.0, 1.0, _BAR_HEIGHT, "rail")], 0.0
+    shapes, start = [cell(0.0, 1.0, _BAR_HEIGHT, "rail")], 0.0
     for name, share in parts:
-        shapes.append(_cell(start, share, _BAR_HEIGHT, name))
+        shapes.append(cell(start, share, _BAR_HEIGHT, name))
         start += share
     return hidden(_BAR_HEIGHT, *shapes, kind="bar")
 
@@ -70,7 +70,7 @@ def strip(title: str, shares: Sequence[float | None], darkest: float) -> Markup:
     scale = darkest or 1.0
     width = 1 / len(shares)
     cells = [
-        _cell(index * width, width, _STRIP_HEIGHT, "heat", opacity=max(_LEAST_VISIBLE, share / scale))
+        cell(index * width, width, _STRIP_HEIGHT, "heat", opacity=max(_LEAST_VISIBLE, share / scale))
         for index, share in enumerate(shares)
         if share is not None
     ]
@@ -100,6 +100,7 @@ def _signed(tick: float) -> str:
     return f"{tick:+g}".replace("-", "−") if tick else "0"
 
 
-def _cell(start: float, share: float, height: int, kind: str, opacity: float | None = None) -> Markup:
+def cell(start: float, share: float, height: int, kind: str, opacity: float | None = None) -> Markup:
+    """A rectangle of this class, from `start` on as wide as `share` (both 0-1 of the width)."""
     shown = None if opacity is None else f"{min(1.0, opacity):.3f}"
     return element("rect", class_=kind, x=percent(start), width=percent(share), height=height, fill_opacity=shown)
