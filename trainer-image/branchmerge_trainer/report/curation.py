@@ -55,6 +55,12 @@ class PassRates(RecordModel):
     histogram: list[tuple[int, int, int]] = Field(default_factory=list)
     """(right answers, answers, prompts of which that is so)."""
 
+    @property
+    def samples(self) -> int | None:
+        """Answers of each prompt; None where prompts differ."""
+        counts = {of for _, of, _ in self.histogram}
+        return counts.pop() if len(counts) == 1 else None
+
 
 class Asked(RecordModel):
     """What was asked of one endpoint."""

@@ -128,7 +128,9 @@ def _step(name: str, dropped: Mapping[str, int], left: int) -> Step:
 
 
 def _drops(step: str, dropped: Mapping[str, Dropped]) -> Iterator[Drop]:
-    return (Drop(step, reason, each.rows, each.examples) for reason, each in dropped.items() if each.rows)
+    """Most rows first."""
+    found = sorted(dropped.items(), key=lambda item: -item[1].rows)
+    return (Drop(step, reason, each.rows, each.examples) for reason, each in found if each.rows)
 
 
 def _replay(replay: Mapping[str, Any] | None) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from branchmerge_trainer.report.curation import PassRates
 
 _MOST_SAMPLES = 10
 """Answers a prompt up to which each number of right ones has a column of its own."""
-_BANDS = ("none", "under 20%", "20–39%", "40–59%", "60–79%", "80% and more", "all")
+_BANDS = ("none", "<20%", "20–39%", "40–59%", "60–79%", "≥80%", "all")
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,14 @@ def columns(rates: PassRates) -> list[Column]:
     A column for each number of right answers where every prompt has equally many answers, and not too many; else bands
     of rates, in which none and all stand apart.
     """
-    samples = {of for _, of, _ in rates.histogram}
-    exact = len(samples) == 1 and max(samples) <= _MOST_SAMPLES
-    labels = [f"{right} of {of}" for of in samples for right in range(of + 1)] if exact else list(_BANDS)
-    place: Callable[[int, int], int] = _count if exact else _band
+    samples = rates.samples
+    exact = range(samples + 1) if samples is not None and samples <= _MOST_SAMPLES else None
+    labels = _BANDS if exact is None else list(map(str, exact))
     counts: Counter[int] = Counter()
     for right, of, prompts in rates.histogram:
-        counts[place(right, of)] += prompts
+        counts[_band(right, of) if exact is None else right] += prompts
     total = counts.total()
     return [Column(label, counts[index], counts[index] / total) for index, label in enumerate(labels)] if total else []
-
-
-def _count(right: int, _of: int) -> int:
-    return right
 
 
 def _band(right: int, of: int) -> int:
