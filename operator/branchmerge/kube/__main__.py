@@ -25,11 +25,14 @@ SETTINGS_ENV = "BRANCHMERGE_OPERATOR_SETTINGS"
 PORT_ENV = "BRANCHMERGE_OPERATOR_PORT"
 """Where health, metrics and progress are served. Default: 8080."""
 
+LOST = 1
+"""Exit code of a replica that has lost the lead: Kubernetes starts it anew."""
+
 logger = logging.getLogger("branchmerge.kube")
 
 
 def main() -> int:
-    """Run one replica. Exit code 64: its settings are wrong; 1: it lost the lead (Kubernetes starts it anew)."""
+    """Run one replica. Exit code 64: its settings are wrong; `LOST`: it lost the lead."""
     configure(os.environ.get("BRANCHMERGE_LOG_LEVEL", "info"))
     try:
         settings = OperatorSettings.model_validate(json.loads(Path(os.environ[SETTINGS_ENV]).read_text()))
@@ -40,11 +43,7 @@ def main() -> int:
     except (KeyError, OSError, ValueError) as error:
         logger.error("settings: %s must name a file of JSON: %s", SETTINGS_ENV, error)
         return 64
-    try:
-        asyncio.run(_run(settings))
-    except LeadershipLost as error:
-        logger.error("%s", error)
-        return 1
+    asyncio.run(_run(settings))
     return 0
 
 
@@ -57,7 +56,11 @@ async def _run(settings: OperatorSettings) -> None:
     namespace = os.environ.get("POD_NAMESPACE", "default")
     port = int(os.environ.get(PORT_ENV, "8080"))
     async with await Cluster.connect() as cluster:
-        await Operator(cluster, settings, namespace, identity).run(port, stop)
+        try:
+            await Operator(cluster, settings, namespace, identity).run(port, stop)
+        except LeadershipLost as error:
+            logger.error("%s", error)
+            os._exit(LOST)  # at once: what does not end when it is cancelled would work on beside the new leader
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from branchmerge.kube.server import Server
 from branchmerge.kube.settings import OperatorSettings
 from branchmerge.kube.witness import Witness
 
+_END_SECONDS = 1.0
+"""For parts to end after they were cancelled."""
 _COMPARE_SECONDS = 60.0
 """Between two lists of all jobs, by which the watch of jobs is checked."""
 _PROGRESS_PACE_SECONDS = 10.0
@@ -79,7 +81,7 @@ class Operator:
     async def _lead(self, stopped: asyncio.Task[Any]) -> None:
         """Work as the leader until stopped. Raises LeadershipLost, or what ended a part that must live.
 
-        kopf ends by itself when the process is told to.
+        kopf ends by itself when the process is told to, but not soon where the API server does not answer.
         """
         parts = [asyncio.create_task(part) for part in self._parts()]
         try:
@@ -89,7 +91,7 @@ class Operator:
         finally:
             for task in parts:
                 task.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
+            await asyncio.wait(parts, timeout=_END_SECONDS)
 
     def _parts(self) -> list[Coroutine[Any, Any, None]]:
         informers = [*self._children.values(), self._pods]
