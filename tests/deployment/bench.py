@@ -1,6 +1,7 @@
 """An operator that watches one namespace, and jobs in it whose stages compute nothing."""
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from branchmerge.kube.labels import JOB_LABEL
 from deployment.images import QUICK_TRAINER, operator_image, quick_trainer_image
 from deployment.release import Release
 from deployment.workspace import CLAIM, job_namespace
@@ -98,6 +100,13 @@ class Bench:
         """Delete a job, and wait until it is gone."""
         self.kubectl("delete", "distillationjob", name, "-n", self.namespace, "--timeout=60s")
 
+    def clear(self) -> None:
+        """Have no job, no pod of one, and nothing that they wrote."""
+        self.kubectl("delete", "distillationjobs", "--all", "-n", self.namespace, "--timeout=60s")
+        until("the jobs' pods to go", lambda: not self.kubectl.find("pods", self.namespace, JOB_LABEL), timeout=90)
+        for written in self.folder.iterdir():
+            shutil.rmtree(written, ignore_errors=True)
+
     def status(self, name: str) -> Status:
         """A job's status; empty before there is one."""
         status: Status = self.kubectl.get("distillationjob", name, self.namespace).get("status", {})
@@ -168,7 +177,7 @@ class Bench:
 
     def children(self, name: str) -> list[Object]:
         """The objects that execute a job's attempts, oldest first."""
-        found = self.kubectl.find("jobs,pytorchjobs", self.namespace, f"branchmerge.dev/job={name}")
+        found = self.kubectl.find("jobs,pytorchjobs", self.namespace, f"{JOB_LABEL}={name}")
         return sorted(found, key=lambda child: str(child["metadata"]["creationTimestamp"]))
 
     def assert_each_stage_ran_once(self, name: str) -> None:
@@ -181,7 +190,7 @@ class Bench:
 
     def pods(self, name: str) -> list[Object]:
         """The pods of a job's attempts."""
-        return self.kubectl.find("pods", self.namespace, f"branchmerge.dev/job={name}")
+        return self.kubectl.find("pods", self.namespace, f"{JOB_LABEL}={name}")
 
     def pods_of(self, name: str, stage: str) -> list[Object]:
         """The pods of a stage's newest attempt, in the order of their nodes."""
