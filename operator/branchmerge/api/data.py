@@ -178,7 +178,9 @@ class RowLimits(SpecModel):
     model_config = ConfigDict(json_schema_extra=cel(_TOKENS_IN_ORDER))
 
     max_rows: PositiveInt | None = Field(
-        None, description="Rows kept, in the order of the sources, or of the shuffle. Default: all."
+        None,
+        description="Rows kept, in the order of the sources, or of the shuffle. A teacher is asked all the same: the "
+        "maxRows of a source limits its prompts. Default: all.",
     )
     max_characters: PositiveInt | None = Field(
         None, description="Longest row kept, in characters over all messages. Default: no limit."
