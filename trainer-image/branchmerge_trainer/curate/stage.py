@@ -126,6 +126,5 @@ def _nothing_left(task: CurateTask, dropped: dict[str, int]) -> str:
     if not dropped:
         return f"branch {task.branch}: data.sources: {sources}: no rows: name a source that has some"
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items(), key=lambda item: -item[1]))
-    return (
-        f"branch {task.branch}: data.sources: {sources}: every row was dropped ({reasons}): fix the rows or the limits"
-    )
+    fix = "raise the limits of the teacher" if "teacher: budget spent" in dropped else "fix the rows or the limits"
+    return f"branch {task.branch}: data.sources: {sources}: every row was dropped ({reasons}): {fix}"
