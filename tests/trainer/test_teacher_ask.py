@@ -15,6 +15,7 @@ from branchmerge.api.errors import InputError
 from branchmerge.api.stage import Progress
 from branchmerge_trainer.curate.teacher.ask import ask
 from branchmerge_trainer.curate.teacher.asker import Standing
+from branchmerge_trainer.curate.teacher.reply import Usage
 from branchmerge_trainer.curate.teacher.session import to_progress
 from branchmerge_trainer.failures import TransientError
 from branchmerge_trainer.progress import ProgressReporter
@@ -122,6 +123,52 @@ def test_an_answer_is_put_together_with_its_trace(
     outcome = ask_all(["2+2="], teacher(endpoint.url), tmp_path)
     assert outcome.texts == [text]
     assert outcome.answers[0][0].usage.completion_tokens > 0
+
+
+HALF = "\ud83d"
+"""Of a character: JSON can say it, no file can hold it."""
+
+
+def document(**more: object) -> bytes:
+    choice = {"message": {"content": "4"}, "finish_reason": more.pop("finish_reason", "stop")}
+    return json.dumps({"choices": [choice], **more}).encode()
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        pytest.param('{"prompt_tokens": Infinity}', id="infinite"),
+        pytest.param('{"prompt_tokens": 10, "completion_tokens": 1e999}', id="too large a float"),
+        pytest.param('{"prompt_tokens": 1%s}' % ("0" * 400), id="too large a number"),
+        pytest.param('{"prompt_tokens": NaN, "completion_tokens": 2}', id="not a number"),
+        pytest.param('{"prompt_tokens": -1000000, "completion_tokens": -5}', id="below zero"),
+    ],
+)
+def test_numbers_that_count_no_tokens_are_not_believed(endpoint: ModelEndpoint, tmp_path: Path, usage: str) -> None:
+    endpoint.react = lambda _: sends(document(usage=0).replace(b'"usage": 0', f'"usage": {usage}'.encode()))
+    outcome = ask_all(["2+2="], teacher(endpoint.url), tmp_path)
+    assert outcome.texts == ["4"]
+    assert outcome.standings[-1].spent == Usage(9, 1), "the estimate"
+
+
+@pytest.mark.parametrize(
+    ("reaction", "told"),
+    [
+        pytest.param(sends(document(model=HALF)), "4", id="model"),
+        pytest.param(sends(document(finish_reason=HALF)), "4", id="finish_reason"),
+        pytest.param(sends(json.dumps({"error": HALF}).encode()), "\ufffd", id="an error that is text"),
+        pytest.param(streams(event(error={"message": HALF})), "ud83d", id="an error within the stream"),
+        pytest.param(fails(400, HALF), "HTTP 400: \ufffd", id="400"),
+        pytest.param(fails(500, HALF, **SOON), "HTTP 500: \ufffd", id="500"),
+    ],
+)
+def test_half_a_character_can_be_anywhere(
+    endpoint: ModelEndpoint, tmp_path: Path, reaction: Reaction, told: str
+) -> None:
+    endpoint.react = lambda received: says("4") if received.prompt == "good" else reaction
+    outcome = ask_all(["good", "bad"], teacher(endpoint.url, retries=0), tmp_path)
+    assert told in " ".join([*outcome.texts[1:], *(detail for _, _, detail in outcome.dropped)])
+    (tmp_path / "answers-00000.jsonl").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

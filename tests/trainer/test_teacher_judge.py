@@ -99,6 +99,12 @@ def test_each_candidate_gets_its_verdict_and_is_judged_once(endpoint: ModelEndpo
     assert endpoint.received[0].body["temperature"] == 0.0
 
 
+def test_a_reference_may_hold_half_a_character(endpoint: ModelEndpoint, tmp_path: Path) -> None:
+    verdicts, _ = judge_all(endpoint, tmp_path, candidate("4", answer="4 \ud83d"))
+    assert verdicts == [True]
+    assert "reference>\n4 \ufffd\n" in endpoint.prompts[0]
+
+
 def test_an_unreadable_verdict_is_asked_again_then_counted(endpoint: ModelEndpoint, tmp_path: Path) -> None:
     endpoint.react = lambda received: says(
         "VERDICT: CORRECT" if "good" in received.prompt and received.body["temperature"] else "It depends."
@@ -122,15 +128,15 @@ def test_pass_rates_are_those_of_the_verdicts(endpoint: ModelEndpoint, tmp_path:
     endpoint.react = lambda received: says(f"VERDICT: {received.prompt.partition('answer>')[2].split()[0]}")
     candidates = [candidate(text, answer="4") for text in ("CORRECT", "INCORRECT", "UNCLEAR")]
     judge = {"endpoint": endpoint.url, "model": "judge-1", "rubric": RUBRIC}
-    verify = Verify.model_validate({"method": "judge", "judge": judge, "minPassRate": 0.5})
+    verify = Verify.model_validate({"method": "judge", "judge": judge, "minPassRate": 0.3})
     assert verify.judge is not None
     outcome, rates = Outcome(), Counter[tuple[int, int]]()
 
     found = judged(candidates, verify.judge, "answer", tmp_path, None, lambda _: None, outcome.drop, FIELD)
-    kept = list(passed(found, verify, outcome.drop, lambda right, of: rates.update([(right, of)])))
+    kept = list(passed(found, verify, outcome.drop, lambda _: 3, lambda right, of: rates.update([(right, of)])))
 
     assert kept == candidates[:1]
-    assert rates == {(1, 2): 1}
+    assert rates == {(1, 3): 1}
     assert outcome.reasons == {"wrong answer": 1, "judge: gave no verdict": 1}
 
 

@@ -13,7 +13,7 @@ import openai
 from openai import AsyncOpenAI, omit
 
 from branchmerge.api.endpoint import Endpoint
-from branchmerge_trainer.curate.teacher.reply import Collector, Reply, ReplyError, Usage, parse_completion
+from branchmerge_trainer.curate.teacher.reply import Collector, Reply, ReplyError, Usage, encodable, parse_completion
 from branchmerge_trainer.curate.teacher.request import Request
 from branchmerge_trainer.curate.teacher.retries import is_transient, retry_after
 
@@ -128,8 +128,8 @@ class Connection:
         return RetryableError(fault, f"HTTP {status}: {said}", after=after)
 
     def _safe(self, text: str) -> str:
-        """What the endpoint said, on one short line and without the key, which some repeat; not even a part of it."""
-        line = " ".join(text.split())
+        """What the endpoint said, on one short line, without the key, which some repeat; not even a part of it."""
+        line = encodable(" ".join(text.split()))
         if self._key:
             line = line.replace(self._key, "***")
         return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"

@@ -10,7 +10,7 @@ from branchmerge_trainer.curate.candidates import Candidate, Drop
 from branchmerge_trainer.curate.rows import Message
 from branchmerge_trainer.curate.teacher.keys import Key, digest_of
 from branchmerge_trainer.curate.teacher.log import Entry
-from branchmerge_trainer.curate.teacher.reply import text_of
+from branchmerge_trainer.curate.teacher.reply import encodable, text_of
 from branchmerge_trainer.curate.teacher.request import Drawing, Failure, Request
 from branchmerge_trainer.curate.teacher.session import Report, Session
 from branchmerge_trainer.curate.teacher.verdicts import judging_messages, verdict_of
@@ -67,7 +67,8 @@ def judged(
 
 def _messages(candidate: Candidate, answer: str, judge: Judge, reference: str) -> list[Message]:
     expected = candidate.fields.get(reference)
-    return judging_messages(judge.rubric, candidate.messages[:-1], answer, None if expected is None else str(expected))
+    shown = None if expected is None else encodable(str(expected))
+    return judging_messages(judge.rubric, candidate.messages[:-1], answer, shown)
 
 
 def _request(key: Key, messages: list[Message], judge: Judge) -> Request:

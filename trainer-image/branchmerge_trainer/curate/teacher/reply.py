@@ -13,6 +13,8 @@ from typing import Any
 _DONE = b"[DONE]"
 _REASONING = ("reasoning_content", "reasoning")
 """Where endpoints put the trace: DeepSeek, SGLang and vLLM; newer vLLM."""
+_MOST_TOKENS = 2**31
+"""No request has more: whoever counts more counts something else."""
 _OPEN, _CLOSE = "<think>", "</think>"
 
 
@@ -139,10 +141,16 @@ def parse_completion(body: bytes) -> Reply:
 def _checked(reply: Reply) -> Reply:
     if reply.finish_reason in ("abort", "error"):
         raise ReplyError("cut off", f"the endpoint ended the answer: finish_reason {reply.finish_reason!r}")
-    return replace(reply, content=_encodable(reply.content), reasoning=_encodable(reply.reasoning or "") or None)
+    return replace(
+        reply,
+        content=encodable(reply.content),
+        reasoning=encodable(reply.reasoning or "") or None,
+        finish_reason=encodable(reply.finish_reason),
+        model=encodable(reply.model or "") or None,
+    )
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with halves of a character (surrogates) put together; those that are alone become U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -186,10 +194,15 @@ def _text(fields: dict[str, Any], name: str) -> str | None:
 
 
 def _usage(event: dict[str, Any]) -> Usage | None:
+    """None also where the numbers cannot be counts, such as those below zero: they would give the budget back."""
     usage = event.get("usage")
     if usage is None:
         return None
     try:
-        return Usage(int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0))
+        counts = float(usage["prompt_tokens"]), float(usage.get("completion_tokens") or 0)
+    except OverflowError:
+        return None
     except (TypeError, ValueError, LookupError, AttributeError):
         raise ReplyError("wrong schema", f"usage is {usage!r}") from None
+    prompt, completion = counts
+    return Usage(int(prompt), int(completion)) if all(0 <= each <= _MOST_TOKENS for each in counts) else None
