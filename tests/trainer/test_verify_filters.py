@@ -38,10 +38,10 @@ class Drops:
         return [reason for reason, *_ in self.seen]
 
 
-def judged(candidates: list[Candidate], **verify: Any) -> tuple[list[Candidate], Drops]:
+def judged(candidates: list[Candidate], wanted: int = 1, **verify: Any) -> tuple[list[Candidate], Drops]:
     drops, settings = Drops(), Verify.model_validate(verify)
     with open_verifier(settings, workers=2) as verifier:
-        return list(verified(candidates, verifier, settings, drops)), drops
+        return list(verified(candidates, verifier, settings, drops, lambda _: wanted)), drops
 
 
 TESTS = {"inputs": ["2\n"], "outputs": ["4\n"]}
@@ -132,6 +132,10 @@ def samples(pattern: str, row: int) -> list[Candidate]:
     return [candidate("1" if mark == "+" else "0", row, sample, answer="1") for sample, mark in enumerate(pattern)]
 
 
+def four_each(_candidate: Candidate) -> int:
+    return 4
+
+
 PROMPTS = [*samples("----", 1), *samples("+---", 2), *samples("++-+", 3), *samples("++++", 4)]
 
 
@@ -145,7 +149,7 @@ PROMPTS = [*samples("----", 1), *samples("+---", 2), *samples("++-+", 3), *sampl
     ],
 )
 def test_pass_rates(limits: dict[str, float], kept: dict[int, list[int]]) -> None:
-    found, drops = judged(PROMPTS, method="exact", **limits)
+    found, drops = judged(PROMPTS, wanted=4, method="exact", **limits)
     assert [(one.row, one.sample) for one in found] == [
         (row, sample) for row, those in kept.items() for sample in those
     ]
@@ -154,11 +158,26 @@ def test_pass_rates(limits: dict[str, float], kept: dict[int, list[int]]) -> Non
     assert {reason for reason in drops.reasons if reason != "wrong answer"} <= {TOO_HARD, TOO_EASY}
 
 
+@pytest.mark.parametrize(
+    ("limits", "reasons"),
+    [
+        pytest.param({"minPassRate": 0.9}, [TOO_HARD], id="one of four is too few"),
+        pytest.param({"maxPassRate": 0.5}, [], id="one of four is not too many"),
+    ],
+)
+def test_an_answer_that_never_came_is_not_right(limits: dict[str, float], reasons: list[str]) -> None:
+    """Three were cut off, and only the fourth is judged."""
+    kept, drops = judged(samples("+", 1), wanted=4, method="exact", **limits)
+    assert drops.reasons == reasons
+    assert len(kept) == 1 - len(reasons)
+    assert [detail for *_, detail in drops.seen] == ["1 of 4 answers are right"] * len(reasons)
+
+
 def test_pass_rates_are_told() -> None:
     told: list[tuple[int, int]] = []
     verify = Verify.model_validate({"method": "exact"})
     with open_verifier(verify) as verifier:
-        list(verified(PROMPTS, verifier, verify, Drops(), lambda right, of: told.append((right, of))))
+        list(verified(PROMPTS, verifier, verify, Drops(), four_each, lambda right, of: told.append((right, of))))
     assert told == [(0, 4), (1, 4), (3, 4), (4, 4)]
 
 
@@ -195,7 +214,7 @@ def test_everything_streams() -> None:
         read = 0
         verify = Verify.model_validate({"method": method})
         with open_verifier(verify, workers=2) as verifier:
-            stream = selected(verified(endless(), verifier, verify, Drops()), Select(), Drops())
+            stream = selected(verified(endless(), verifier, verify, Drops(), lambda _: 1), Select(), Drops())
             assert [next(stream).row for _ in range(10)] == list(range(1, 11))
             stream.close()
         assert read < 40

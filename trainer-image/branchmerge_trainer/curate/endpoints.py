@@ -26,7 +26,7 @@ from branchmerge_trainer.curate.teacher.judge import judged
 from branchmerge_trainer.curate.teacher.session import Report, to_progress
 from branchmerge_trainer.progress import ProgressReporter
 from branchmerge_trainer.runtime import StageContext
-from branchmerge_trainer.verify.filters import passed, verified
+from branchmerge_trainer.verify.filters import SamplesOf, passed, verified
 from branchmerge_trainer.verify.verifier import Verifier, open_verifier
 
 
@@ -87,15 +87,13 @@ class Teaching:
         assert task.answers is not None, "the plan says where its answers are kept"
         self._teacher = task.teacher
         self._prompts = [source.prompts is not None for source in task.data.sources]
+        self.becomes = _samples_of(task)
+        """How many candidates one becomes, those without an answer included."""
         self._folder = context.workspace.path(task.answers)
         self._requests = _requests(task, context)
         self._field = f"branch {task.branch}: teacher"
         self._progress = context.progress
         self.asked = Asked("teacher", task.teacher)
-
-    def becomes(self, candidate: Candidate) -> int:
-        """How many candidates it becomes, those without an answer included."""
-        return self._teacher.sampling.samples if self._prompts[candidate.source] else 1
 
     def answered(self, candidates: Iterable[Candidate], drop: Drop) -> Iterator[Candidate]:
         """Complete rows, and the answers to prompts. The answers to one prompt come together."""
@@ -118,6 +116,7 @@ class Verification:
         verify = task.data.verify
         assert verify is not None, "opened where answers are verified"
         self._verify: Verify = verify
+        self._samples_of = _samples_of(task)
         self._verdicts = None if task.verdicts is None else context.workspace.path(task.verdicts)
         self._verifier: Verifier | None = None
         self._progress = context.progress
@@ -141,7 +140,7 @@ class Verification:
     def kept(self, candidates: Iterable[Candidate], drop: Drop) -> Iterator[Candidate]:
         """Those that are right."""
         if self._verifier is not None:
-            yield from verified(candidates, self._verifier, self._verify, drop, self._count)
+            yield from verified(candidates, self._verifier, self._verify, drop, self._samples_of, self._count)
             return
         judge, asked = self._verify.judge, self.asked
         assert judge is not None, "validated: method judge has a judge"
@@ -151,7 +150,7 @@ class Verification:
         key = os.environ.get(JUDGE_KEY_ENV)
         verdicts = judged(candidates, judge, self._verify.reference, self._verdicts, key, report, drop, self._field)
         with closing(verdicts):
-            yield from passed(verdicts, self._verify, drop, self._count)
+            yield from passed(verdicts, self._verify, drop, self._samples_of, self._count)
 
     def _count(self, right: int, of: int) -> None:
         self._rates[right, of] += 1
@@ -166,6 +165,13 @@ class Verification:
         """The pass rates, as they stand in `funnel.json`."""
         histogram = [[right, of, count] for (right, of), count in sorted(self._rates.items())]
         return {"prompts": self._rates.total(), "mean": self.pass_rate, "histogram": histogram}
+
+
+def _samples_of(task: CurateTask) -> SamplesOf:
+    """As many as the teacher is asked for; a complete row is its own answer."""
+    samples = 1 if task.teacher is None else task.teacher.sampling.samples
+    counts = [samples if source.prompts is not None else 1 for source in task.data.sources]
+    return lambda candidate: counts[candidate.source]
 
 
 def _requests(task: CurateTask, context: StageContext) -> int | None:

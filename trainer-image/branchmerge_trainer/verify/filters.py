@@ -13,7 +13,9 @@ from branchmerge_trainer.verify.verifier import Verifier
 
 Judged = tuple[Candidate, Verdict]
 PassRate = Callable[[int, int], None]
-"""Told of each prompt how many of its answers are right, and how many there are."""
+"""Told of each prompt how many of its answers are right, and how many were wanted."""
+SamplesOf = Callable[[Candidate], int]
+"""How many answers were wanted to a candidate's prompt."""
 
 TOO_HARD = "pass rate below minPassRate"
 TOO_EASY = "pass rate above maxPassRate"
@@ -25,6 +27,7 @@ def verified(
     verifier: Verifier,
     verify: Verify,
     drop: Drop,
+    samples_of: SamplesOf,
     pass_rate: PassRate = lambda _right, _of: None,
 ) -> Iterator[Candidate]:
     """Those that are right, of prompts whose pass rate is within its limits, in order.
@@ -33,24 +36,32 @@ def verified(
     Raises InputError where a row lacks what its answer is compared with.
     """
     judged = in_order(lambda candidate: (candidate, verifier.judge(candidate)), candidates, verifier.workers)
-    return passed(judged, verify, drop, pass_rate)
+    return passed(judged, verify, drop, samples_of, pass_rate)
 
 
 def passed(
-    judged: Iterable[Judged], verify: Verify, drop: Drop, pass_rate: PassRate = lambda _right, _of: None
+    judged: Iterable[Judged],
+    verify: Verify,
+    drop: Drop,
+    samples_of: SamplesOf,
+    pass_rate: PassRate = lambda _right, _of: None,
 ) -> Iterator[Candidate]:
-    """The same of candidates with their verdicts, as a judge gives them."""
+    """The same of candidates with their verdicts, as a judge gives them.
+
+    An answer that is not among them, such as one that was cut off, counts as not right.
+    """
     for _, group in groupby(judged, key=lambda pair: pair[0].prompt):
         answers = list(group)
         right = [candidate for candidate, verdict in answers if verdict.correct]
-        pass_rate(len(right), len(answers))
+        wanted = samples_of(answers[0][0])
+        pass_rate(len(right), wanted)
         _drop_wrong(answers, drop)
-        excluded = _excluded(len(right) / len(answers), verify)
+        excluded = _excluded(len(right) / wanted, verify)
         if excluded is None:
             yield from right
             continue
         for candidate in right:
-            drop(excluded, candidate, f"{len(right)} of {len(answers)} answers are right")
+            drop(excluded, candidate, f"{len(right)} of {wanted} answers are right")
 
 
 def selected(candidates: Iterable[Candidate], select: Select, drop: Drop) -> Iterator[Candidate]:
