@@ -67,7 +67,7 @@ def chosen_letter(text: str, choices: tuple[str, ...] = ()) -> str | None:
 
     In this order, the last match of each: a boxed letter; one that is said to be the answer (`the answer is (B)`,
     `Answer: B`, `option B is correct`); a text or last line that is a letter, or begins with one and a mark
-    (`B) because…`); the text of exactly one choice; a capital that stands alone.
+    (`B) because…`, `Option B.`); the text of exactly one choice; a capital that stands alone.
     """
     letters = ascii_uppercase[: len(choices)] if choices else ascii_uppercase
     plain = re.sub(r"[*_`$]|\\(?:text|textbf|mathrm|mathbf)\b", "", text).strip()
@@ -83,13 +83,15 @@ def chosen_letter(text: str, choices: tuple[str, ...] = ()) -> str | None:
 
 _LETTER = r"[\[({]*([A-Za-z])(?![A-Za-z'’])"
 _BOXED = re.compile(r"\\boxed\s*" + _LETTER)
+_IS = r"(?:is|are|should\s+be|would\s+be|must\s+be)\b"
 _SAID = re.compile(
-    r"(?:answer|choice|option)s?\b(?:\s+(?:is|are|should\s+be|would\s+be|must\s+be))?\s*[:=]?\s*(?:option\s+|choice\s+)?"
-    r"[\[({]*([A-Z])(?![A-Za-z'’])",
-    re.IGNORECASE,
+    rf"(?i:(?:answers?|(?:choice|option)(?=\s+{_IS}|\s*[:=]))\b(?:\s+{_IS})?\s*[:=]?\s*(?:(?:option|choice)\s+)?)"
+    r"[\[({]*\b([A-Z](?![A-Za-z'’])|[a-z](?=[\])}]|[.!]?\s*$))",
+    re.MULTILINE,
 )
+"""A small letter may be the article: it counts before a bracket, or where the line ends with it."""
 _CONFIRMED = re.compile(r"[\[(]?\b([A-Z])\b[\])]?\s+is\s+(?:the\s+)?(?:correct|right|best)\b")
-_LINE = re.compile(r"[\[(]?([A-Za-z])(?:[\])]|[.:)](?:\s|$)|\s*$)")
+_LINE = re.compile(r"(?:(?i:option|choice)\s+)?[\[(]?([A-Za-z])(?:[\])]|[.:)](?:\s|$)|\s*$)")
 _ALONE = re.compile(r"(?<![A-Za-z'’])([A-Z])(?![A-Za-z'’])(?!\s+[a-z])")
 """A capital between other characters than letters, but no article or pronoun before a word (`A cat`, `I think`)."""
 
