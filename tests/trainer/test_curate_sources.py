@@ -137,6 +137,27 @@ def test_prompts_that_ask_nothing_are_dropped(reason: str, tmp_path: Path) -> No
     assert dropped == {reason: 1}
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        pytest.param({"prompt": None, "answer": "2"}, "column 'prompt' is null: write it, or remove", id="no prompt"),
+        pytest.param({"prompt": "1+1=", "answer": None}, "column 'answer' is null: write it, or remove", id="null"),
+        pytest.param({"prompt": "1+1="}, "column 'answer' is missing (it has no other): add it, or name", id="none"),
+    ],
+)
+def test_a_prompt_whose_answer_could_not_be_judged_is_told_before_anybody_answers_it(
+    row: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines({"prompt": "1", "answer": "1"}, row))
+    data = {"sources": [{"prompts": {"path": "rows.jsonl"}}], "verify": {"method": "exact"}}
+    reader = Reader("math", DataSpec.model_validate(data), Workspace(tmp_path, tmp_path))
+
+    with pytest.raises(InputError) as caught:
+        list(Funnel().through("read", reader.rows(), reader.shaped))
+
+    assert f"branch math: data.sources[0]: rows.jsonl, row 2: {message}" in str(caught.value)
+
+
 def test_prompts_over_the_cap_are_not_even_read(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(lines({"prompt": "1"}, {"prompt": "2"}) + b"no JSON\n")
 

@@ -106,7 +106,9 @@ def test_other_columns_are_named_by_the_user() -> None:
             "data.verify.reference",
             id="no reference",
         ),
-        pytest.param("math", {"answer": None}, "column 'answer' is missing", id="an empty cell"),
+        pytest.param(
+            "math", {"answer": None}, "column 'answer' is null: write it, or remove the row", id="an empty cell"
+        ),
         pytest.param("math", {"answer": " "}, "column 'answer' is ' ': write an answer", id="a blank reference"),
         pytest.param("exact", {"answer": [1]}, "column 'answer' is [1]: write an answer", id="a list for a reference"),
         pytest.param(

@@ -11,6 +11,7 @@ from branchmerge.api.errors import InputError
 from branchmerge_trainer.curate.candidates import Candidate, Drop
 from branchmerge_trainer.curate.rows import Message, RowError, UnusableRow, fields_of, messages_of, prompt_of
 from branchmerge_trainer.curate.sources import name_of, read_rows
+from branchmerge_trainer.verify.references import check_columns
 from branchmerge_trainer.workspace import Workspace
 
 
@@ -29,6 +30,7 @@ class Reader:
 
     def __init__(self, branch: str, data: DataSpec, workspace: Workspace) -> None:
         self._sources = data.sources
+        self._verify = data.verify
         self._workspace = workspace
         self._branch = branch
 
@@ -46,18 +48,21 @@ class Reader:
     def shaped(self, rows: Iterable[RawRow], drop: Drop) -> Iterator[Candidate]:
         """A candidate of each row; those with nothing to learn, or to answer, are dropped.
 
-        Raises InputError, naming source and row, where a row has not the columns that it should have.
+        Raises InputError, naming source and row, where a row has not the columns that it should have; those that its
+        answer is compared with are among them, so that nobody pays for an answer that cannot be judged.
         """
         for index, number, row in rows:
             source = self._sources[index]
             try:
-                messages = _conversation(row, source)
+                messages, fields = _conversation(row, source), fields_of(row, source)
+                if self._verify is not None:
+                    check_columns(fields, self._verify)
             except RowError as error:
                 raise InputError(f"{self._where(index)}: {name_of(source)}, row {number}: {error}") from None
             except UnusableRow as unusable:
                 drop(unusable.reason, Candidate(index, number, []))
             else:
-                yield Candidate(index, number, messages, fields=fields_of(row, source))
+                yield Candidate(index, number, messages, fields=fields)
 
     def _where(self, index: int) -> str:
         return f"branch {self._branch}: data.sources[{index}]"

@@ -99,7 +99,9 @@ def _text(row: Mapping[str, Any], column: str) -> str:
 
 
 def _cell(row: Mapping[str, Any], column: str) -> Any:
-    if column not in row or row[column] is None:
+    if column in row and row[column] is None:
+        raise RowError(f"column {column!r} is null: write it, or remove the row")
+    if column not in row:
         raise RowError(f"no column {column!r}; it has {', '.join(map(repr, row)) or 'none'}: set columns")
     return row[column]
 

@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from branchmerge.api.errors import shown
-from branchmerge.api.verification import Verify
+from branchmerge.api.verification import Verify, VerifyMethod
 from branchmerge_trainer.curate.rows import RowError
 from branchmerge_trainer.verify.coding import CodeTests, CodeTestsError, code_tests
 from branchmerge_trainer.verify.text import reference_letter
 
 Row = Mapping[str, Any]
+
+
+def check_columns(row: Row, verify: Verify) -> None:
+    """Raises RowError where a column that the method needs is not there, or empty; what it holds is read later."""
+    field = "tests" if verify.method is VerifyMethod.CODE else "reference"
+    for column in verify.needed_columns:
+        _cell(row, column, field)
 
 
 def reference(row: Row, verify: Verify) -> str:
@@ -46,7 +53,9 @@ def tests(row: Row, verify: Verify) -> CodeTests:
 
 
 def _cell(row: Row, column: str, field: str) -> Any:
-    if row.get(column) is None:
+    if column in row and row[column] is None:
+        raise RowError(f"column {column!r} is null: write it, or remove the row")
+    if column not in row:
         has = ", ".join(map(repr, row)) or "no other"
         raise RowError(f"column {column!r} is missing (it has {has}): add it, or name another in data.verify.{field}")
     return row[column]
