@@ -73,6 +73,14 @@ CALLED = CodeTests((Case("[1, 2]\n3", ([0, 1],)),), "two_sum")
         pytest.param(
             TWO_SUM_AS_CASES, {"metadata": '{"func_name": "two_sum"}'}, CALLED, id="a function that metadata names"
         ),
+        pytest.param(
+            TWO_SUM_AS_CASES,
+            {"metadata": "from a contest", "func_name": "two_sum"},
+            CALLED,
+            id="a function that the row names, and metadata without meaning",
+        ),
+        pytest.param(ADD, {"metadata": "from a contest"}, code_tests(ADD, {}), id="columns, and any metadata"),
+        pytest.param(ADD_AS_CASES, {"metadata": "from a contest"}, code_tests(ADD, {}), id="cases, and any metadata"),
     ],
 )
 def test_the_forms_of_tests(value: Any, row: dict[str, Any], expected: CodeTests) -> None:
@@ -108,6 +116,12 @@ def test_what_is_wrong_with_tests_is_named(value: Any, message: str) -> None:
     with pytest.raises(CodeTestsError) as caught:
         code_tests(value, {})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("metadata", ["from a contest", 7, "[]", {"level": "hard"}], ids=str)
+def test_metadata_that_names_no_function_is_as_good_as_none(metadata: Any) -> None:
+    with pytest.raises(CodeTestsError, match="calls a function that nothing names: add func_name"):
+        code_tests(TWO_SUM_AS_CASES, {"metadata": metadata})
 
 
 @pytest.mark.parametrize(

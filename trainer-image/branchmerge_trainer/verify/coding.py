@@ -72,7 +72,7 @@ def _list_form(found: list[Any], row: Mapping[str, Any]) -> CodeTests:
         return _tests([_printed(case["input"], case["output"]) for case in found], None)
     if kinds != {"functional"}:
         raise CodeTestsError(f"has tests of the types {', '.join(sorted(kinds))}: use stdin alone, or functional alone")
-    function = _function(row)
+    function = _function(row) or _function(_metadata(row))
     if function is None:
         raise CodeTestsError("calls a function that nothing names: add func_name to the row")
     return _tests([_called(case["input"], case["output"]) for case in found], function)
@@ -115,12 +115,18 @@ def _lines(value: Any) -> str:
 
 def _function(row: Mapping[str, Any]) -> str | None:
     named = [row[name] for name in _FUNCTION_NAMES if row.get(name)]
-    metadata = row.get("metadata")
-    if not named and metadata is not None:
-        return _function(found) if isinstance(found := _loaded(metadata), Mapping) else None
     if named and not (isinstance(named[0], str) and named[0].isidentifier()):
         raise CodeTestsError(f"calls {shown(named[0])}: write the name of a function")
     return named[0] if named else None
+
+
+def _metadata(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As an object; a column of the name may as well hold anything else."""
+    try:
+        found = _loaded(row.get("metadata"))
+    except CodeTestsError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
 
 
 def _loaded(value: Any) -> Any:
