@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asking import Outcome
+from asking import Outcome, prompt, teacher
 from branchmerge.api.errors import InputError
 from branchmerge.api.verification import Judge, Verify
 from branchmerge_trainer.curate.candidates import Candidate
+from branchmerge_trainer.curate.teacher.ask import ask
 from branchmerge_trainer.curate.teacher.judge import judged
 from branchmerge_trainer.curate.teacher.verdicts import judging_messages, verdict_of
 from branchmerge_trainer.verify.filters import passed
-from modelendpoint import ModelEndpoint, Reaction, Received, fails, model_endpoint, says
+from modelendpoint import ModelEndpoint, Reaction, Received, fails, hangs, model_endpoint, says
 
 RUBRIC = "Right if it equals the reference. Units like {m} count."
 FIELD = "spec.branches[math].data.verify.judge"
@@ -38,11 +41,12 @@ def endpoint() -> Iterator[ModelEndpoint]:
 
 
 def judge_all(
-    endpoint: ModelEndpoint, folder: Path, *candidates: Candidate, **settings: Any
+    endpoint: ModelEndpoint, folder: Path, *given: Candidate, candidates: Iterable[Candidate] = (), **settings: Any
 ) -> tuple[list[bool], Outcome]:
     judge = Judge.model_validate({"endpoint": endpoint.url, "model": "judge-1", "rubric": RUBRIC, **settings})
     outcome = Outcome()
-    found = judged(candidates, judge, "answer", folder, "key-1234", outcome.standings.append, outcome.drop, FIELD)
+    asked = chain(given, candidates)
+    found = judged(asked, judge, "answer", folder, "key-1234", outcome.standings.append, outcome.drop, FIELD)
     return [verdict.correct for _, verdict in found], outcome
 
 
@@ -138,6 +142,38 @@ def test_pass_rates_are_those_of_the_verdicts(endpoint: ModelEndpoint, tmp_path:
     assert kept == candidates[:1]
     assert rates == {(1, 3): 1}
     assert outcome.reasons == {"wrong answer": 1, "judge: gave no verdict": 1}
+
+
+def slow_answers(seconds: float) -> Iterator[Candidate]:
+    for row in range(1, 101):
+        time.sleep(seconds)
+        yield candidate(f"{row}", row)
+
+
+def test_a_refusal_ends_all_while_answers_still_come(endpoint: ModelEndpoint, tmp_path: Path) -> None:
+    endpoint.react = lambda _: fails(401, "who are you?")
+    begin = time.monotonic()
+    with pytest.raises(InputError, match="HTTP 401"):
+        judge_all(endpoint, tmp_path, candidates=slow_answers(0.1))
+    assert time.monotonic() - begin < 3
+
+
+def test_a_refusal_ends_the_wait_for_a_teacher(endpoint: ModelEndpoint, tmp_path: Path) -> None:
+    """Of the judge's first verdict, while the teacher writes the second answer for a minute."""
+    endpoint.react = lambda received: (
+        fails(401, "who are you?")
+        if "You judge" in received.body["messages"][0]["content"]
+        else says("4")
+        if received.prompt == "1"
+        else hangs(60, keep_alive=True)
+    )
+    outcome = Outcome()
+    answers = ask(map(prompt, "123"), teacher(endpoint.url), tmp_path / "t", None, lambda _: None, outcome.drop)
+    begin = time.monotonic()
+    with pytest.raises(InputError, match="HTTP 401"):
+        judge_all(endpoint, tmp_path / "j", candidates=(one.candidate() for some in answers for one in some))
+    assert time.monotonic() - begin < 3
+    assert list(answers) == [], "the teacher's requests have ended, too"
 
 
 def test_limits_and_failures_are_those_of_a_teacher(endpoint: ModelEndpoint, tmp_path: Path) -> None:

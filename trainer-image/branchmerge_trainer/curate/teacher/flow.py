@@ -2,6 +2,8 @@
 
 Requests run in an event loop in a thread of its own, so that they go on while a result is worked on, and the main
 thread is free for signals.
+
+Items may be the results of another such flow. Whoever waits for those waits within both, and hears of errors of both.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from threading import Thread
+from threading import Thread, local
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,16 +36,28 @@ def in_order(
     """Yield each item with the result of its work, in the order of `items`, of which `window` are worked on at most.
 
     `tick` is called in the caller's thread, some times a second; `close` in the loop's thread, at the end. The first
-    error of any work is raised at once. However it ends, all work ends with it.
+    error of any work is raised at once; while items are taken, with the next one, or within the wait for it where it
+    comes from such a flow. However it ends, all work ends with it.
     """
     with _Loop(close, tick) as loop:
         pending: deque[tuple[_Item, Future[_Result]]] = deque()
         for item in items:
             pending.append((item, loop.start(work(item))))
+            loop.look()
             if len(pending) >= window:
                 yield loop.finished(*pending.popleft())
         while pending:
             yield loop.finished(*pending.popleft())
+
+
+class _Open(local):
+    """The loops that the results of a thread come from, which may come from one another."""
+
+    def __init__(self) -> None:
+        self.loops: list[_Loop] = []
+
+
+_OPEN = _Open()
 
 
 class _Loop:
@@ -55,35 +69,43 @@ class _Loop:
         self._ticked_at = float("-inf")
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._run, name="requests", daemon=True)
-        self._failed: Future[None] = Future()
+        self.failed: Future[None] = Future()
         """Has the first error of any work."""
+        self._open = _OPEN.loops
 
     def __enter__(self) -> Self:
+        self._open.append(self)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open.remove(self)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_STOP_SECONDS)
 
     def start(self, work: Coroutine[Any, Any, _Result]) -> Future[_Result]:
         """Begin with a work."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        future.add_done_callback(self._look)
+        future.add_done_callback(self._note_failure)
         return future
 
     def finished(self, item: _Item, future: Future[_Result]) -> tuple[_Item, _Result]:
-        """The item and its result. Raises the first error of any work."""
+        """The item and its result. Raises the first error of any work, also of a flow that waits for this one."""
         while True:
-            self._tick_if_due()
-            if self._failed.done():
-                self._failed.result()
+            for each in self._open:
+                each.look()
             if future.done():
                 return item, future.result()
-            awaited: list[Future[Any]] = [future, self._failed]
+            awaited: list[Future[Any]] = [future, *(each.failed for each in self._open)]
             wait(awaited, _TICK_SECONDS, FIRST_COMPLETED)
+
+    def look(self) -> None:
+        """Tick if it is time to. Raises the first error of any work."""
+        self._tick_if_due()
+        if self.failed.done():
+            self.failed.result()
 
     def _tick_if_due(self) -> None:
         now = time.monotonic()
@@ -91,11 +113,11 @@ class _Loop:
             self._ticked_at = now
             self._tick()
 
-    def _look(self, future: Future[Any]) -> None:
-        if future.cancelled() or self._failed.done():
+    def _note_failure(self, future: Future[Any]) -> None:
+        if future.cancelled() or self.failed.done():
             return
         if (error := future.exception()) is not None:
-            self._failed.set_exception(error)
+            self.failed.set_exception(error)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
