@@ -170,7 +170,15 @@ TEACHER = (
     InvalidSpec(
         "the teacher's endpoint is no URL",
         {"spec.teacher": {"endpoint": "vllm.svc/v1", "model": "r1"}},
-        "spec.teacher.endpoint: 'vllm.svc/v1' does not fit: use a URL that begins with https:// or http://",
+        "spec.teacher.endpoint: 'vllm.svc/v1' does not fit: use a URL that begins with https:// or http:// and a host: "
+        "keys and passwords belong in a Secret",
+        "spec.teacher.endpoint in body should match",
+    ),
+    InvalidSpec(
+        "a password in the teacher's endpoint",
+        {"spec.teacher": {"endpoint": "http://user:secret@vllm/v1", "model": "r1"}},
+        "spec.teacher.endpoint: 'http://user:secret@vllm/v1' does not fit: use a URL that begins with https:// or "
+        "http:// and a host: keys and passwords belong in a Secret",
         "spec.teacher.endpoint in body should match",
     ),
     InvalidSpec(

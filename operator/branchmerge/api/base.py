@@ -126,7 +126,7 @@ AMOUNT = r"^[0-9]+(\.[0-9]+)?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 CURRENCY = r"^[A-Z]{3}$"
 LANGUAGE = r"^[a-z]{2}$"
-HTTP_URL = r"^https?://"
+HTTP_URL = r"^https?://[^/?#@]+([/?#].*)?$"
 
 PATTERN_HINTS = {
     DNS_LABEL: "lower-case letters, digits and dashes, with a letter or digit at both ends",
@@ -141,7 +141,7 @@ PATTERN_HINTS = {
     QUANTITY: "a quantity such as 8, 500m or 16Gi",
     CURRENCY: "three capital letters, such as USD",
     LANGUAGE: "two lower-case letters, such as en",
-    HTTP_URL: "a URL that begins with https:// or http://",
+    HTTP_URL: "a URL that begins with https:// or http:// and a host: keys and passwords belong in a Secret",
 }
 """What a pattern asks for, in words."""
 
