@@ -131,10 +131,10 @@ def test_a_row_passes_one_filter_after_another_and_all_are_accounted_for(tmp_pat
     assert [(step["name"], step["out"]) for step in steps] == [
         ("read", 26),
         ("require", 25),
-        ("deduplicate", 24),
-        ("deduplicate near", 23),
-        ("decontaminate", 22),
-        ("limit tokens", 21),
+        ("limit tokens", 24),
+        ("deduplicate", 23),
+        ("deduplicate near", 22),
+        ("decontaminate", 21),
         ("cap and order", 15),
     ]
     assert sorted(path.name for path in folder.iterdir()) == [

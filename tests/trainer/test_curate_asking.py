@@ -14,6 +14,7 @@ from branchmerge.api.stage import CurateTask, ExitCode, Outcome, StageConfig
 from branchmerge_trainer.curate.dataset import read_messages
 from branchmerge_trainer.main import main
 from modelendpoint import ModelEndpoint, Reaction, Received, fails, model_endpoint, says
+from tinymodels import make_model, save
 
 KEY, JUDGE_KEY = "key-of-the-teacher", "key-of-the-judge"
 PROMPTS = 12
@@ -75,6 +76,7 @@ class Workspace:
             "branch": "math",
             "data": {"sources": sources, **data},
             "teacher": teacher,
+            "student": {"name": "student", "model": "student"},
             "answers": "answers/demo/math/teacher-0000000000000000",
             "verdicts": "answers/demo/math/judge-0000000000000000",
         }
@@ -169,6 +171,26 @@ def test_another_choice_among_the_answers_asks_nothing_again(workspace: Workspac
     assert "5+5" not in workspace.answers
     again = [received.key for received in workspace.endpoint.received if received.prompt != "3+3"]
     assert again == asked
+
+
+@pytest.mark.parametrize("limits", [{"maxCharacters": 40}, {"maxTokens": 40}], ids=str)
+def test_an_answer_over_the_limits_is_no_choice(workspace: Workspace, limits: dict[str, int]) -> None:
+    """Every answer is right, and every other one, by its seed, is long: the first short one is kept."""
+    save(workspace.root / "student", make_model())
+    short = set()
+
+    def react(received: Received) -> Reaction:
+        if received.body["seed"] % 2 == 0:
+            short.add(received.prompt)
+        right = sum(map(int, received.prompt.split("+")))
+        return says(str(right), reasoning="1" * (1 + 60 * (received.body["seed"] % 2)))
+
+    workspace.endpoint.react = react
+    outcome = workspace.curate(verify={"method": "exact"}, select={"strategy": "FirstCorrect"}, limits=limits)
+
+    assert outcome.exit_code == ExitCode.DONE, outcome.message
+    assert set(workspace.answers) == short | {"1+2"}
+    assert all(len(answers) == 1 for answers in workspace.answers.values())
 
 
 def test_a_judge_decides_instead(workspace: Workspace) -> None:

@@ -85,7 +85,13 @@ def _curated(task: CurateTask, context: StageContext, folder: Path, stack: ExitS
 def _filters(task: CurateTask, workspace: Workspace) -> Iterator[tuple[str, Filter[Candidate]]]:
     """What else the branch asks for: the name of each step and its filter, in the order in which a row passes them."""
     data = task.data
-    if data.select is not None:
+    if data.limits is not None and data.limits.max_characters is not None:
+        yield "limit characters", partial(within_characters, most=data.limits.max_characters)
+    if data.limits is not None and data.limits.count_tokens:
+        assert task.student is not None, "the plan names the student where tokens are limited"
+        counter = open_counter(task.student, workspace)
+        yield "limit tokens", partial(within_tokens, limits=data.limits, count=counter)
+    if data.select is not None:  # after the limits: what they drop is no choice
         yield "select", partial(selected, select=data.select)
     if data.deduplicate is not None and data.deduplicate.exact:
         yield "deduplicate", without_repeats
@@ -94,12 +100,6 @@ def _filters(task: CurateTask, workspace: Workspace) -> Iterator[tuple[str, Filt
     if data.decontaminate is not None:
         questions = _questions(task, data.decontaminate.ngram, workspace)
         yield "decontaminate", partial(without_contamination, questions=questions)
-    if data.limits is not None and data.limits.max_characters is not None:
-        yield "limit characters", partial(within_characters, most=data.limits.max_characters)
-    if data.limits is not None and data.limits.count_tokens:
-        assert task.student is not None, "the plan names the student where tokens are limited"
-        counter = open_counter(task.student, workspace)
-        yield "limit tokens", partial(within_tokens, limits=data.limits, count=counter)
 
 
 def _questions(task: CurateTask, ngram: int, workspace: Workspace) -> QuestionIndex:
