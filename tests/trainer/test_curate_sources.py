@@ -240,6 +240,10 @@ def test_credentials_that_are_missing_are_the_users_mistake(s3: Path, monkeypatc
 
 WRONG = {
     "a folder": ({"path": "folder.jsonl"}, InputError, r"folder\.jsonl: is a folder: name a file in it"),
+    "a compressed file that was cut": ({"path": "cut.jsonl.gz"}, InputError, r"cut\.jsonl\.gz: cannot be unpacked"),
+    "a compressed file that is none": ({"path": "none.jsonl.gz"}, InputError, r"none\.jsonl\.gz: cannot be unpacked"),
+    "a compressed file with a broken part": ({"path": "bad.jsonl.gz"}, InputError, "cannot be unpacked.*copy it again"),
+    "a row nested too deeply": ({"path": "deep.jsonl"}, InputError, "line 2: is nested too deeply: remove the row"),
     "no Parquet": ({"path": "broken.parquet"}, InputError, "cannot be read as Parquet"),
     "an unknown protocol": ({"path": "nfs2://host/rows.jsonl"}, InputError, "not known: nfs2.*choose another store"),
     "nothing at the URI": ({"path": "memory://none/rows.jsonl"}, InputError, "memory://none/rows.jsonl: not found"),
@@ -255,6 +259,11 @@ WRONG = {
 def test_mistakes_name_field_and_place(case: str, places: Path) -> None:
     source, kind, message = WRONG[case]
     (places / "folder.jsonl").mkdir()
+    packed = gzip.compress(lines(*[ROW] * 50))
+    (places / "cut.jsonl.gz").write_bytes(packed[:-20])
+    (places / "none.jsonl.gz").write_bytes(lines(ROW))
+    (places / "bad.jsonl.gz").write_bytes(packed[:12] + b"\xff" * 40 + packed[52:])
+    (places / "deep.jsonl").write_bytes(lines(ROW) + b'{"messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
     (places / "broken.parquet").write_bytes(b"PAR1 or not")
     (places / "rows.jsonl").write_bytes(lines({"n": 1}))
 

@@ -5,7 +5,9 @@ Rows are streamed: what is in memory at a time is a few hundred of them, or of a
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -98,6 +100,8 @@ def _explained(error: Exception, place: str, workspace: Workspace) -> Exception:
             return InputError(f"{place}: is a folder: name a file in it")
         case _ if isinstance(error, PermissionError) or type(error).__name__ in _NO_CREDENTIALS:
             return InputError(f"{place}: no permission ({error}): give the pods the store's credentials")
+        case EOFError() | gzip.BadGzipFile() | zlib.error():
+            return InputError(f"{place}: cannot be unpacked ({error}): copy it again")
         case pa.ArrowInvalid():
             return InputError(f"{place}: cannot be read as Parquet: {error}")
         case ImportError() | ValueError():  # no package speaks the protocol
@@ -123,6 +127,8 @@ def _read_lines(file: IO[bytes], where: str) -> Rows:
             row = json.loads(line)
         except ValueError as error:
             raise InputError(f"{where}, line {number}: cannot be read as JSON: {error}") from None
+        except RecursionError:
+            raise InputError(f"{where}, line {number}: is nested too deeply: remove the row") from None
         if not isinstance(row, dict):
             raise InputError(f"{where}, line {number}: is no JSON object: write one row a line")
         yield number, row
