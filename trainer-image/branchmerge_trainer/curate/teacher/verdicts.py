@@ -24,7 +24,8 @@ Think as long as you need. Then end with one line that holds the verdict and not
 VERDICT: CORRECT
 or
 VERDICT: INCORRECT"""
-_LINE = re.compile(r"VERDICT: (CORRECT|INCORRECT)")
+_LINE = re.compile(r"[*_`# ]*VERDICT:[*_` ]+(CORRECT|INCORRECT)[*_`.!;, ]*")
+"""Also in bold, as code or a heading, and with a full stop, which many a judge cannot do without."""
 
 
 def judging_messages(rubric: str, question: Sequence[Message], answer: str, reference: str | None) -> list[Message]:
