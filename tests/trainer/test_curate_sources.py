@@ -158,6 +158,16 @@ def test_a_prompt_whose_answer_could_not_be_judged_is_told_before_anybody_answer
     assert f"branch math: data.sources[0]: rows.jsonl, row 2: {message}" in str(caught.value)
 
 
+@pytest.mark.parametrize("before", [[], [{"role": "system", "content": "Be brief."}]], ids=["alone", "system"])
+def test_answers_that_nobody_asked_for_are_dropped(before: list[dict[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines({"messages": [*before, ROW["messages"][-1]]}, ROW))
+
+    candidates, dropped = read(tmp_path, {"path": "rows.jsonl"})
+
+    assert [each.row for each in candidates] == [2]
+    assert dropped == {"no question": 1}
+
+
 def test_prompts_over_the_cap_are_not_even_read(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(lines({"prompt": "1"}, {"prompt": "2"}) + b"no JSON\n")
 

@@ -36,7 +36,10 @@ def messages_of(row: Mapping[str, Any], columns: Columns) -> list[Message]:
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
     else:
         messages = _entries(_list(row, columns.messages))
-    return _ending_with(messages, "assistant", "answer")
+    _ending_with(messages, "assistant", "answer")
+    if all(message["role"] != "user" for message in messages):
+        raise UnusableRow("no question")
+    return messages
 
 
 def prompt_of(row: Mapping[str, Any], column: str) -> list[Message]:
