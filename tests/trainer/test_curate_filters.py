@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,26 @@ def test_tokens_are_counted_in_order_over_many_batches(student: Path) -> None:
 
     assert [each.tokens for each in result.kept] == [5 + len(answer) for answer in answers if len(answer) <= 3]
     assert result.rows == sorted(result.rows)
+
+
+def test_rows_that_the_chat_template_refuses_are_dropped_and_no_others(tmp_path: Path) -> None:
+    folder = save(tmp_path / "student", make_model())
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
+    template = refuses + "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    plain = rows("1", "12", "123", prompt="1")
+    refused = [
+        replace(each, row=each.row + 3, messages=[{"role": "system", "content": "1"}, *each.messages]) for each in plain
+    ]
+
+    mixed = [each for pair in zip(plain, refused, strict=True) for each in pair]
+    result = Filtered(mixed, count(folder, RowLimits(max_tokens=4)))
+    none = Filtered(refused, count(folder, RowLimits(max_tokens=4)))
+
+    assert [(each.row, each.tokens) for each in result.kept] == [(1, 3), (2, 4)]
+    assert result.dropped == {"refused by the chat template": 3, "too many tokens": 1}
+    assert none.dropped == {"refused by the chat template": 3}
+    assert "no system here" in next(result.details("refused by the chat template"))
 
 
 def test_a_student_without_tokenizer_is_told(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -20,11 +20,18 @@ _BATCH = 256
 """Rows whose tokens are counted together, which the tokenizer spreads over the processor's cores."""
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A row that the chat template refuses, such as one with a system message where it knows none."""
+
+    why: str
+
+
 class CountTokens(Protocol):
     """Counts the tokens of rows."""
 
-    def __call__(self, rows: Sequence[Sequence[Message]]) -> list[int]:
-        """Tokens of each row."""
+    def __call__(self, rows: Sequence[Sequence[Message]]) -> list[int | Refusal]:
+        """Tokens of each row that has any."""
         ...
 
 
@@ -40,12 +47,17 @@ def within_characters(candidates: Iterable[Candidate], most: int, drop: Drop) ->
 def within_tokens(
     candidates: Iterable[Candidate], limits: RowLimits, count: CountTokens, drop: Drop
 ) -> Iterator[Candidate]:
-    """Drop rows with fewer tokens than `minTokens` or more than `maxTokens`. A few hundred rows are in memory."""
+    """Drop rows with fewer tokens than `minTokens` or more than `maxTokens`, and those that have no such length.
+
+    A few hundred rows are in memory.
+    """
     least, most = limits.min_tokens or 0, limits.max_tokens
     remaining = iter(candidates)
     while batch := list(islice(remaining, _BATCH)):
         for candidate, length in zip(batch, count([each.messages for each in batch]), strict=True):
-            if length < least:
+            if isinstance(length, Refusal):
+                drop("refused by the chat template", candidate, length.why)
+            elif length < least:
                 drop("too few tokens", candidate, f"{length:,} tokens")
             elif most is not None and length > most:
                 drop("too many tokens", candidate, f"{length:,} tokens")
@@ -72,12 +84,17 @@ def open_counter(student: ModelRef, workspace: Workspace) -> CountTokens:
     return lambda rows: _count(tokenizer, rows)
 
 
-def _count(tokenizer: Any, rows: Sequence[Sequence[Message]]) -> list[int]:
-    encoded = tokenizer([_text(tokenizer, row) for row in rows], add_special_tokens=False)["input_ids"]
-    return [len(tokens) + 1 for tokens in encoded]
+def _count(tokenizer: Any, rows: Sequence[Sequence[Message]]) -> list[int | Refusal]:
+    texts = [_text(tokenizer, row) for row in rows]
+    readable = [text for text in texts if isinstance(text, str)]
+    encoded = iter(tokenizer(readable, add_special_tokens=False)["input_ids"] if readable else ())
+    return [text if isinstance(text, Refusal) else len(next(encoded)) + 1 for text in texts]
 
 
-def _text(tokenizer: Any, row: Sequence[Message]) -> str:
+def _text(tokenizer: Any, row: Sequence[Message]) -> str | Refusal:
     if tokenizer.chat_template is None:  # training names one, which adds a few tokens a message
         return "\n".join(message["content"] for message in row)
-    return render_prompt(tokenizer, row[:-1]) + row[-1]["content"]
+    try:
+        return render_prompt(tokenizer, row[:-1]) + row[-1]["content"]
+    except InputError as error:
+        return Refusal(str(error))
