@@ -157,6 +157,10 @@ def test_the_program_is_the_last_closed_block(text: str, code: str | None) -> No
         ("YES 1", "YES 1.0", False),
         ("0.3333", "0.33333", False),
         ("nan", "1", False),
+        ("-.5 +1.", "-0.5 1", True),
+        ("1_0", "10", False),
+        ("\uff11\uff10", "10", False),
+        ("1e99999999999999999999", "1", False),
     ],
 )
 def test_output_is_compared_line_by_line_and_numbers_by_value(printed: str, expected: str, same: bool) -> None:
@@ -167,6 +171,26 @@ def test_output_is_compared_line_by_line_and_numbers_by_value(printed: str, expe
 def test_whatever_a_function_returns_only_the_value_is_right(printed: str) -> None:
     assert not same_value(printed, [0, 1])
     assert same_value("[0, 1]", [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected", "same"),
+    [
+        ("true", 1, False),
+        ("1", True, False),
+        ("false", 0, False),
+        ("true", True, True),
+        ("[0, [true]]", [0, [1]], False),
+        ('{"a": [0]}', {"a": [False]}, False),
+        ('{"a": [0], "b": null}', {"b": None, "a": [0]}, True),
+        ('{"a": 0}', {"b": 0}, False),
+        ("[1]", [1, 2], False),
+        ("2.0", 2, True),
+        ("null", False, False),
+    ],
+)
+def test_truth_is_no_number_however_deep(printed: str, expected: object, same: bool) -> None:
+    assert same_value(printed, expected) is same
 
 
 SOLUTION = "class Solution:\n    def two_sum(self, a: List[int], t: int) -> List[int]:\n        return {}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
+from itertools import chain
+from typing import Any
 
 from branchmerge.api.errors import shown
 from branchmerge_trainer.sandbox.program import Ending, Limits, Program, Run
@@ -17,6 +20,8 @@ from branchmerge_trainer.verify.verdict import Reason, Verdict
 
 _NO_CODE = Verdict(Reason.NO_ANSWER, None, "no fenced block of code")
 _DETAIL_CHARACTERS = 200
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""Decimal reads more: `1_0`, and the digits of every script."""
 
 
 def score_code(text: str, tests: CodeTests, sandbox: Sandbox, seconds: float) -> Verdict:
@@ -69,11 +74,23 @@ def same_output(printed: str, expected: str) -> bool:
 
 
 def same_value(printed: str, expected: object) -> bool:
-    """A function's value, printed as JSON, is equal to what is expected. Tuples count as lists."""
+    """A function's value, printed as JSON, is equal to what is expected. Tuples count as lists; truth is no number."""
     try:
-        return bool(json.loads(printed) == expected)
+        return _equal(json.loads(printed), expected)
     except (ValueError, RecursionError):  # no JSON, or nested so deeply that nobody expects it
         return False
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    match ours, theirs:
+        case (bool(), _) | (_, bool()):  # to Python, True is 1
+            return ours is theirs
+        case list(), list():
+            return len(ours) == len(theirs) and all(map(_equal, ours, theirs))
+        case dict(), dict():
+            return ours.keys() == theirs.keys() and all(_equal(ours[key], theirs[key]) for key in ours)
+        case _:
+            return bool(ours == theirs)
 
 
 def _stripped_lines(text: str) -> list[str]:
@@ -83,9 +100,10 @@ def _stripped_lines(text: str) -> list[str]:
 def _same_line(ours: str, theirs: str) -> bool:
     if ours == theirs:
         return True
+    words = ours.split(), theirs.split()
     try:
-        return _numbers(ours.split()) == _numbers(theirs.split())
-    except InvalidOperation:
+        return all(map(_NUMBER.fullmatch, chain(*words))) and _numbers(words[0]) == _numbers(words[1])
+    except InvalidOperation:  # an exponent that nobody can hold
         return False
 
 
