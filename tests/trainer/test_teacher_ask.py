@@ -13,6 +13,7 @@ import pytest
 from asking import Outcome, ask_all, prompt, teacher
 from branchmerge.api.errors import InputError
 from branchmerge.api.stage import Progress
+from branchmerge_trainer.curate.teacher import health
 from branchmerge_trainer.curate.teacher.ask import ask
 from branchmerge_trainer.curate.teacher.asker import Standing
 from branchmerge_trainer.curate.teacher.reply import Usage
@@ -230,7 +231,7 @@ def test_every_prompt_without_an_answer_is_counted_by_its_reason(
     assert outcome.reasons == {reason: 1}
     assert outcome.dropped[0][1].row == 2
     assert outcome.dropped[0][2], "a detail"
-    assert outcome.standings[-1].done == 3
+    assert outcome.standings[-1].answered + outcome.standings[-1].failed == 3
 
 
 FAULTS: list[Reaction] = [
@@ -430,9 +431,48 @@ def test_an_address_where_nobody_listens_is_named(tmp_path: Path) -> None:
     with model_endpoint(lambda _: says("4")) as gone:
         settings = teacher(gone.url, retries=0)
     with pytest.raises(
-        TransientError, match=rf"spec.teacher.endpoint: {gone.url} has not .*connection lost: ConnectErr"
+        TransientError, match=rf"spec.teacher.endpoint: {gone.url} has not .*connection refused: ConnectErr"
     ):
         ask_all(["1"], settings, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("host", "fault"),
+    [
+        pytest.param("localhost", "connection refused", id="nobody listens at any of its addresses"),
+        pytest.param("nowhere.invalid", "unknown host", id="nobody knows it"),
+    ],
+)
+def test_an_endpoint_that_nobody_reaches_is_named_then_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, fault: str
+) -> None:
+    monkeypatch.setattr(health, "_QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(health, "_UNCONNECTED_SECONDS", 2.0)
+    with model_endpoint(lambda _: says("4")) as gone:
+        settings = teacher(gone.url.replace("127.0.0.1", host), retries=50)
+    progress = ProgressReporter([])
+    phases = set()
+    told = to_progress(progress, "asking the teacher", 2)
+
+    def report(standing: Standing) -> None:
+        told(standing)
+        phases.add((progress.latest.phase, progress.latest.step))
+
+    with pytest.raises(TransientError, match=rf"spec.teacher.endpoint: http://{host}.*: not one .* 2 s \({fault}: "):
+        list(ask(map(prompt, "12"), settings, tmp_path, None, report, Outcome().drop))
+    assert phases == {("asking the teacher", 0), (f"asking the teacher ({fault})", 0)}
+
+
+def test_trouble_is_over_with_an_answer(
+    endpoint: ModelEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(health, "_UNCONNECTED_SECONDS", 0.1)
+    endpoint.react = lambda received: says("4") if received.nth == 2 else fails(503)
+    standings = ask_all(["1"], teacher(endpoint.url), tmp_path).standings
+    troubles = [each.trouble for each in standings]
+    assert "server error" in troubles
+    assert troubles[-1] is None
 
 
 def test_progress_is_told_while_an_answer_is_waited_for(endpoint: ModelEndpoint, tmp_path: Path) -> None:

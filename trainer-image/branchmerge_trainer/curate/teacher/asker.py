@@ -38,15 +38,12 @@ class Standing:
     """In `currency`."""
     currency: str | None
     """None where there are no prices."""
-
-    @property
-    def done(self) -> int:
-        """Requests that are over."""
-        return self.answered + self.failed
+    trouble: str | None = None
+    """What the endpoint does instead of answering, in few words; None where it answers."""
 
 
 class Asker:
-    """Asks an endpoint. All but `standing` and `conclude` belongs to one event loop."""
+    """Asks an endpoint. All but `standing`, `check` and `conclude` belongs to one event loop."""
 
     def __init__(self, endpoint: Endpoint, key: str | None, log: AnswerLog, field: str) -> None:
         """`key` is sent to the endpoint and nowhere else; `field` is what messages call the endpoint."""
@@ -72,11 +69,16 @@ class Asker:
             self._budget.spent,
             self._budget.cost,
             None if prices is None else prices.currency,
+            self._health.trouble,
         )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._connection.close()
+
+    def check(self) -> None:
+        """Raises TransientError where nobody listens at the endpoint. To be called again and again."""
+        self._health.check()
 
     def conclude(self) -> None:
         """Nothing more is asked. Raises TransientError where the endpoint has never answered anything."""
@@ -125,6 +127,7 @@ class Asker:
                 return failure
             except RetryableError as fault:
                 failure = Failure(fault.fault, fault.detail)
+                self._health.faulted(failure, connected=fault.connected)
                 is_last = tries > self._endpoint.retries
                 if is_last or fault.usage.tokens:
                     self._note_failure(request, failure, fault.usage)

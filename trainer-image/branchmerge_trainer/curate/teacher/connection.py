@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import socket
+import ssl
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +23,11 @@ _CONNECT_SECONDS = 30.0
 _SHOWN_CHARACTERS = 300
 _NOT_OURS = ("OpenAI-Organization", "OpenAI-Project")
 """Headers that the client would fill from the environment of whoever starts it."""
+_UNCONNECTED: dict[type[OSError], str] = {
+    ConnectionRefusedError: "connection refused",
+    socket.gaierror: "unknown host",
+    ssl.SSLError: "no TLS connection",
+}
 
 
 class RefusedError(Exception):
@@ -35,13 +42,25 @@ class RefusedError(Exception):
 class RetryableError(Exception):
     """The request failed for now."""
 
-    def __init__(self, fault: str, detail: str, *, after: float | None = None, usage: Usage | None = None) -> None:
-        """`fault`: few words. `after`: seconds that the endpoint asks to wait. `usage`: what it cost nevertheless."""
+    def __init__(
+        self,
+        fault: str,
+        detail: str,
+        *,
+        after: float | None = None,
+        usage: Usage | None = None,
+        connected: bool = True,
+    ) -> None:
+        """`fault`: few words. `after`: seconds that the endpoint asks to wait. `usage`: what it cost nevertheless.
+
+        `connected`: whether there was a connection at all.
+        """
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
         self.detail = detail
         self.after = after
         self.usage = usage or Usage()
+        self.connected = connected
 
 
 class Connection:
@@ -83,12 +102,16 @@ class Connection:
             raise self._of_status(error) from None
         except ReplyError as bad:
             raise self._lost(bad.fault, bad.detail, request, collector) from None
-        except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException):
+        except (TimeoutError, openai.APITimeoutError, httpx2.TimeoutException) as error:
+            if (fault := _no_connection(error)) is not None:
+                raise RetryableError(fault, f"none within {_CONNECT_SECONDS:.0f} s", connected=False) from None
             silence = f"nothing for {self._endpoint.request_timeout_seconds} s"
             raise self._lost("timed out", silence, request, collector) from None
         except (openai.APIError, httpx2.HTTPError, httpx2.StreamError) as error:
             cause = error.__cause__ or error
             detail = f"{type(cause).__name__}: {cause}"
+            if (fault := _no_connection(error)) is not None:
+                raise RetryableError(fault, self._safe(detail), connected=False) from None
             raise self._lost("connection lost", detail, request, collector) from None
 
     async def _asked(self, request: Request, accepted: Callable[[], None], collector: Collector) -> Reply:
@@ -140,3 +163,24 @@ def _message_of(error: openai.APIStatusError) -> str:
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail") or body
     return str(body or error.message)
+
+
+def _no_connection(error: BaseException) -> str | None:
+    """Why there was no connection at all, in few words; None where there was one."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, httpx2.ConnectTimeout) for cause in causes):
+        return "connection timed out"
+    if not any(isinstance(cause, httpx2.ConnectError) for cause in causes):
+        return None
+    named = (word for cause in causes for kind, word in _UNCONNECTED.items() if isinstance(cause, kind))
+    return next(named, "no connection")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and what led to it: of a host with several addresses, what failed at each."""
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _causes(each)
+        error = error.__cause__ or error.__context__

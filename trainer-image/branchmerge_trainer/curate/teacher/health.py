@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from branchmerge.api.endpoint import Endpoint
 from branchmerge.api.errors import InputError
 from branchmerge_trainer.curate.teacher.request import Failure
@@ -9,6 +11,10 @@ from branchmerge_trainer.failures import TransientError
 
 _REFUSALS = 10
 """So many in a row, without one that was accepted, and the configuration is wrong."""
+_QUIET_SECONDS = 3.0
+"""A fault is worth telling where nothing is answered for so long."""
+_UNCONNECTED_SECONDS = 60.0
+"""So long without one connection, and nobody listens."""
 _OF_THE_CONFIGURATION = frozenset({401, 403, 404})
 
 
@@ -26,20 +32,52 @@ class Health:
         self._given_up = 0
         self._failure = Failure("")
         """The last one."""
+        self._has_connected = False
+        self._fault = Failure("")
+        """Of the last try that failed."""
+        self._faulty_since: float | None = None
+        """When a try failed first after the last answer; None where none has."""
 
     @property
     def answers(self) -> int:
         """So far; to be told of a request that fails as of its beginning."""
         return self._answers
 
+    @property
+    def trouble(self) -> str | None:
+        """The last fault, in few words, where there have been only faults for a while."""
+        return self._fault.reason if self._faulty_for() >= _QUIET_SECONDS else None
+
+    def check(self) -> None:
+        """Raises TransientError where nobody listens at the endpoint. To be called again and again."""
+        if not self._has_connected and self._faulty_for() >= _UNCONNECTED_SECONDS:
+            why = f"{self._fault.reason}: {self._fault.detail}"
+            raise TransientError(
+                f"{self._field}.endpoint: {self._endpoint.endpoint}: not one connection within "
+                f"{_UNCONNECTED_SECONDS:.0f} s ({why}); all answers so far are kept"
+            )
+
+    def _faulty_for(self) -> float:
+        since = self._faulty_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def faulted(self, fault: Failure, *, connected: bool) -> None:
+        """A try of a request failed for now; `connected`: though there was a connection."""
+        self._has_connected = self._has_connected or connected
+        self._fault = fault
+        if self._faulty_since is None:
+            self._faulty_since = time.monotonic()
+
     def accepted(self) -> None:
         """The endpoint began to answer a request."""
+        self._has_connected = True
         self._has_accepted = True
         self._refusals = 0
 
     def answered(self) -> None:
         """The endpoint answered a request."""
         self._has_answered = True
+        self._faulty_since = None
         self._answers += 1
         self._given_up = 0
 
@@ -50,6 +88,7 @@ class Health:
         many; a request that is refused as such, by 400 for one, counts against the configuration only as long as none
         was ever accepted.
         """
+        self._has_connected = True
         self._refusals += 1
         if status in _OF_THE_CONFIGURATION:
             if not self._has_accepted or self._refusals >= _REFUSALS:

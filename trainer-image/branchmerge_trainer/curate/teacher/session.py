@@ -56,16 +56,23 @@ class Session:
     def _tick(self) -> None:
         self.log.sync_if_due()
         self._report(self.asker.standing)
+        self.asker.check()
 
 
 def to_progress(progress: ProgressReporter, phase: str, requests: int | None) -> Report:
-    """Reports a session as a phase of a stage whose steps are requests; `requests`: in all, if that is known."""
-    told = 0
+    """Reports a session as a phase of a stage whose steps are answers; `requests`: in all, if that is known.
+
+    What keeps the endpoint from answering is told with the phase.
+    """
+    told, trouble = 0, None
     progress.phase(phase, step=0, steps=requests)
 
     def report(standing: Standing) -> None:
-        nonlocal told
-        progress.advance(standing.done, tokens=standing.new_tokens - told)
+        nonlocal told, trouble
+        if standing.trouble != trouble:
+            trouble = standing.trouble
+            progress.phase(phase if trouble is None else f"{phase} ({trouble})")
+        progress.advance(standing.answered, tokens=standing.new_tokens - told)
         told = standing.new_tokens
 
     return report
