@@ -151,7 +151,8 @@ def test_a_job_ends_with_scores_and_a_report(unkilled: PicoRun) -> None:
     assert again.returncode == 0
     assert re.search(r"^merged +0\.\d{3} \[", again.stdout, re.MULTILINE)
     report = json.loads(unkilled.line.type("report", "job.yaml", "--format", "json").stdout)
-    assert list(report) == ["job", "verdict", "scores", "differences", "stages"]
+    assert list(report) == ["job", "verdict", "scores", "differences", "data", "stages"]
+    assert {each["branch"]: each["learned"] > 0 for each in report["data"]} == dict.fromkeys(BRANCHES, True)
     assert {(each["model"], each["suite"]) for each in report["scores"]} == {
         (model, suite) for model in ("student", "merged") for suite in BRANCHES
     }
