@@ -19,7 +19,7 @@ from branchmerge.api.endpoint import Endpoint
 from branchmerge.api.stage import JUDGE_KEY_ENV, TEACHER_KEY_ENV, CurateTask
 from branchmerge.api.verification import Verify
 from branchmerge_trainer.curate.candidates import Candidate, Drop
-from branchmerge_trainer.curate.sources import count_rows, name_of
+from branchmerge_trainer.curate.sources import count_rows, place_of
 from branchmerge_trainer.curate.teacher.ask import ask
 from branchmerge_trainer.curate.teacher.asker import Standing
 from branchmerge_trainer.curate.teacher.judge import judged
@@ -28,6 +28,8 @@ from branchmerge_trainer.progress import ProgressReporter
 from branchmerge_trainer.runtime import StageContext
 from branchmerge_trainer.verify.filters import SamplesOf, passed, verified
 from branchmerge_trainer.verify.verifier import Verifier, open_verifier
+
+_CENT_OF_A_CENT = Decimal("0.0001")
 
 
 @dataclass
@@ -53,10 +55,8 @@ class Asked:
     @property
     def figures(self) -> dict[str, float]:
         """Tokens and money, for the stage's result."""
-        if self.standing is None:
-            return {}
-        spent, figures = self.standing.spent, {}
-        figures[f"{self.who}_tokens"] = float(spent.tokens)
+        assert self.standing is not None, "asked before it is told"
+        figures = {f"{self.who}_tokens": float(self.standing.spent.tokens)}
         if self.standing.currency is not None:
             figures[f"{self.who}_cost"] = float(self.standing.cost)
         return figures
@@ -74,9 +74,6 @@ class Asked:
             "cost": None if currency is None else f"{self.standing.cost.quantize(_CENT_OF_A_CENT)}",
             "currency": currency,
         }
-
-
-_CENT_OF_A_CENT = Decimal("0.0001")
 
 
 class Teaching:
@@ -128,13 +125,7 @@ class Verification:
         else:
             sources = task.data.sources
             self._verifier = stack.enter_context(
-                open_verifier(
-                    verify,
-                    lambda each: (
-                        f"branch {task.branch}: data.sources[{each.source}]: "
-                        f"{name_of(sources[each.source])}, row {each.row}"
-                    ),
-                )
+                open_verifier(verify, lambda each: place_of(task.branch, sources, each.source, each.row))
             )
 
     def kept(self, candidates: Iterable[Candidate], drop: Drop) -> Iterator[Candidate]:

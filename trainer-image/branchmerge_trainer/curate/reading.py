@@ -10,7 +10,7 @@ from branchmerge.api.data import DataSpec, Source
 from branchmerge.api.errors import InputError
 from branchmerge_trainer.curate.candidates import Candidate, Drop
 from branchmerge_trainer.curate.rows import Message, RowError, UnusableRow, fields_of, messages_of, prompt_of
-from branchmerge_trainer.curate.sources import name_of, read_rows
+from branchmerge_trainer.curate.sources import field_of, place_of, read_rows
 from branchmerge_trainer.verify.references import check_columns
 from branchmerge_trainer.workspace import Workspace
 
@@ -41,7 +41,7 @@ class Reader:
         complete rows counts those that are left at the end; see `mixing`.
         """
         for index, source in enumerate(self._sources):
-            rows = read_rows(source, self._workspace, self._where(index))
+            rows = read_rows(source, self._workspace, field_of(self._branch, index))
             for number, row in islice(rows, source.max_rows if source.prompts is not None else None):
                 yield RawRow(index, number, row)
 
@@ -58,14 +58,11 @@ class Reader:
                 if self._verify is not None:
                     check_columns(fields, self._verify)
             except RowError as error:
-                raise InputError(f"{self._where(index)}: {name_of(source)}, row {number}: {error}") from None
+                raise InputError(f"{place_of(self._branch, self._sources, index, number)}: {error}") from None
             except UnusableRow as unusable:
                 drop(unusable.reason, Candidate(index, number, []))
             else:
                 yield Candidate(index, number, messages, fields=fields)
-
-    def _where(self, index: int) -> str:
-        return f"branch {self._branch}: data.sources[{index}]"
 
 
 def _conversation(row: Any, source: Source) -> list[Message]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import urlparse
@@ -68,6 +68,16 @@ def _count(path: Path) -> int | None:
             rows: int = pq.read_metadata(path).num_rows
             return rows
     return None
+
+
+def field_of(branch: str, index: int) -> str:
+    """How messages call the field of a branch's source."""
+    return f"branch {branch}: data.sources[{index}]"
+
+
+def place_of(branch: str, sources: Sequence[Source], index: int, row: int) -> str:
+    """How messages call a row of a branch's source; `row` counts from 1."""
+    return f"{field_of(branch, index)}: {name_of(sources[index])}, row {row}"
 
 
 def name_of(source: Source) -> str:
