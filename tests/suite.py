@@ -120,7 +120,7 @@ def on_cluster(suite: Suite) -> None:
         suite.run(Part("cluster", ("-m", "cluster", ON_CLUSTER)))
 
 
-def parts(files: Iterable[str]) -> list[Part]:
+def parts(files: Sequence[str]) -> list[Part]:
     """These files as parts: long ones first, and as one part those that take nodes away."""
     taking = [file for file in TAKE_NODES_AWAY if file in files]
     others = sorted(set(files) - set(taking), key=lambda file: (file not in TAKES_MINUTES, file))
